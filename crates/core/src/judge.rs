@@ -1,0 +1,294 @@
+//! The receiver's decision: what each entry of a delivery is (DESIGN §5).
+//!
+//! It is taken in two steps, because texts are only read where they are needed: [`lookups`] names the rows whose text
+//! decides, [`judge`] decides. [`record`] says what the sender's marker has to state afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::entry::{Digest, Row};
+use crate::id::{ProblemId, SiteName, WorkId};
+use crate::id_set::{IdSet, OriginSet};
+use crate::ledger::Ledger;
+use crate::marker::{Group, Marker};
+use crate::message::{Code, Delivery, Entry, Refusal};
+use crate::scribe::Scribe;
+
+/// Who delivers, and what this site lets it do.
+#[derive(Debug, Clone)]
+pub struct Deliverer<'a> {
+    /// The sender.
+    pub from: &'a SiteName,
+    /// The origins for which it may speak, besides itself.
+    pub relay_from: &'a BTreeSet<SiteName>,
+    /// The longest text taken, in bytes.
+    pub entry_bytes_max: u64,
+}
+
+/// What an entry of a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is here, or was: the row that carries or carried it.
+    Known(WorkId),
+    /// It is not here and is to be appended.
+    Fresh,
+    /// Its origin is here with another text, in this row. It is appended once more.
+    Differs(WorkId),
+    /// Its body is to be sent first; or it stands behind such an entry.
+    Wanted,
+    /// It is not taken.
+    Refused(Refusal),
+}
+
+/// The rows of this problem whose texts [`judge`] needs.
+pub fn lookups(ledger: &Ledger, rows: &[Row], entries: &[Entry]) -> BTreeSet<WorkId> {
+    let known = entries.iter().flat_map(|entry| ledger.rows_of(&entry.origin));
+    known.filter(|work| is_here(rows, *work)).collect()
+}
+
+/// What each of `entries` is. `texts` has the digests of the rows that [`lookups`] named.
+///
+/// The order is the sender's. Nothing behind the first entry whose body is missing is appended, so that a cause stands
+/// before its effect along every path.
+pub fn judge(
+    scribe: &Scribe,
+    deliverer: &Deliverer<'_>,
+    ledger: &Ledger,
+    rows: &[Row],
+    texts: &BTreeMap<WorkId, Digest>,
+    entries: &[Entry],
+) -> Vec<Verdict> {
+    let mut body_missing = false;
+    let verdict = |entry: &Entry| {
+        if let Some(refusal) = refusal(scribe, deliverer, ledger, entry) {
+            return Verdict::Refused(refusal);
+        }
+        let place = place(ledger, rows, texts, entry);
+        if let Place::Same(row) = place {
+            return Verdict::Known(row);
+        }
+        body_missing |= entry.text.is_none();
+        match place {
+            _ if body_missing => Verdict::Wanted,
+            // What this site wrote itself is taken back only during a repair.
+            _ if entry.origin.site == *scribe.site() => Verdict::Refused(Refusal::of(Code::NotAllowed)),
+            Place::Other(row) => Verdict::Differs(row),
+            _ => Verdict::Fresh,
+        }
+    };
+    entries.iter().map(verdict).collect()
+}
+
+enum Place {
+    Same(WorkId),
+    Other(WorkId),
+    Nowhere,
+}
+
+/// Where the entry is here, if it is. Identity is the origin *and* the text: a number that was given out again is
+/// another entry. A row that is gone cannot be compared, and its marker is believed.
+fn place(ledger: &Ledger, rows: &[Row], texts: &BTreeMap<WorkId, Digest>, entry: &Entry) -> Place {
+    let mut place = Place::Nowhere;
+    for row in ledger.rows_of(&entry.origin) {
+        let named_by_a_marker = entry.origin.site != *ledger.site() || row != entry.origin.work;
+        if !is_here(rows, row) {
+            if named_by_a_marker {
+                return Place::Same(row);
+            }
+        } else if texts.get(&row).copied() == entry.digest() {
+            return Place::Same(row);
+        } else {
+            place = Place::Other(row);
+        }
+    }
+    place
+}
+
+fn refusal(scribe: &Scribe, deliverer: &Deliverer<'_>, ledger: &Ledger, entry: &Entry) -> Option<Refusal> {
+    let site = &entry.origin.site;
+    let may_speak = site == deliverer.from || site == scribe.site() || deliverer.relay_from.contains(site);
+    if !may_speak {
+        Some(Refusal::of(Code::NotAllowed))
+    } else if !ledger.unverified().is_empty() {
+        Some(Refusal::of(Code::Suspended))
+    } else if entry.text.as_deref().is_some_and(|text| scribe.is_complete(text)) {
+        Some(Refusal::of(Code::MarkerText))
+    } else if entry.bytes() > deliverer.entry_bytes_max {
+        Some(Refusal { code: Code::TextTooLong, limit: Some(deliverer.entry_bytes_max) })
+    } else {
+        None
+    }
+}
+
+fn is_here(rows: &[Row], work: WorkId) -> bool {
+    rows.binary_search_by_key(&work, |row| row.work).is_ok()
+}
+
+/// What became of one entry, once the appended rows have their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was here before.
+    Known(WorkId),
+    /// It was appended as this row.
+    Appended(WorkId),
+    /// It was neither.
+    Absent,
+}
+
+/// The marker for the sender: which rows are copies of its entries, which of our rows it turns out to hold, and which
+/// may not be passed on. `keep`: whether this site passes on nothing that this sender sends. It may say nothing.
+pub fn record(ledger: &Ledger, from: &SiteName, delivery: &Delivery, outcomes: &[Outcome], keep: bool) -> Marker {
+    let heard: BTreeMap<SiteName, ProblemId> = delivery.names.clone();
+    let mut marker = ledger.marker_for(from, &heard);
+    let (mut copies, mut held, mut stay) = (Vec::new(), IdSet::new(), IdSet::new());
+    for (entry, outcome) in delivery.entries.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Appended(row) => {
+                copies.push((*row, entry.origin.clone()));
+                if keep || !entry.onward {
+                    stay.insert(*row);
+                }
+            }
+            Outcome::Known(row) if !ledger.exchanged_row(from, *row) => {
+                held.insert(*row);
+            }
+            Outcome::Known(_) | Outcome::Absent => {}
+        }
+    }
+    marker.say_copies(&copies);
+    marker.say(Group::Held, held);
+    marker.say(Group::Stay, stay);
+    marker
+}
+
+/// What this site holds among the entries that `peer` gave it or may see: the answer to a belief that is not met.
+/// `rows` tell what is open to the peer.
+pub fn knows(ledger: &Ledger, rows: &[Row], peer: &SiteName, relay: bool) -> OriginSet {
+    let mut set = ledger.exchanged(peer);
+    for row in rows {
+        let origin = ledger.origin(row.work);
+        let may_see = row.open && (ledger.is_own(row.work) || (relay && !ledger.stays(row.work)));
+        if (may_see && !ledger.is_marker(row.work)) || origin.site == *peer {
+            set.insert(&origin);
+        }
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Belief;
+    use crate::seal::Keyring;
+
+    fn site(s: &str) -> SiteName {
+        s.parse().unwrap()
+    }
+
+    fn id(n: i64) -> WorkId {
+        WorkId::new(n).unwrap()
+    }
+
+    fn scribe() -> Scribe {
+        Scribe::new(site("N"), "h", vec![], Keyring::new([1; 32]), None)
+    }
+
+    /// Rows of a problem at site N, numbered from 1; texts that read as markers are sealed, `gone` ones left out.
+    fn rows(texts: &[&str]) -> Vec<Row> {
+        let (p, scribe) = ("ABC".parse().unwrap(), scribe());
+        let row = |(i, text): (usize, &&str)| {
+            let marker = Marker::parse(text, "copy in system")
+                .map(|m| scribe.write(&p, m, &Default::default()).unwrap().remove(0));
+            Row { work: id(i as i64 + 1), marker, open: true, bytes: text.len() as u64 }
+        };
+        texts.iter().enumerate().filter(|(_, t)| **t != "gone").map(row).collect()
+    }
+
+    fn entry(origin: &str, text: &str) -> Entry {
+        let (text, digest) = match text.strip_prefix('#') {
+            Some(left_out) => (None, Some(Digest::of(left_out))),
+            None => (Some(text.to_owned()), None),
+        };
+        Entry { origin: origin.parse().unwrap(), text, digest, fields: Default::default(), onward: true }
+    }
+
+    fn judged(texts: &[&str], from: &str, entries: &[Entry]) -> Vec<Verdict> {
+        let (scribe, rows) = (scribe(), rows(texts));
+        let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
+        let found = lookups(&ledger, &rows, entries);
+        let digests = found.iter().map(|w| (*w, Digest::of(texts[w.get() as usize - 1]))).collect();
+        let relay_from = [site("C")].into();
+        let deliverer = Deliverer { from: &site(from), relay_from: &relay_from, entry_bytes_max: 20 };
+        judge(&scribe, &deliverer, &ledger, &rows, &digests, entries)
+    }
+
+    const REFUSED: fn(Code) -> Verdict = |code| Verdict::Refused(Refusal { code, limit: None });
+
+    #[test]
+    fn a_repeated_delivery_is_known_and_the_rest_is_fresh() {
+        let here = ["a", "copy in system 1: 1 from 4"];
+        assert_eq!(
+            judged(&here, "1", &[entry("1/4", "a"), entry("1/5", "b")]),
+            [Verdict::Known(id(1)), Verdict::Fresh]
+        );
+    }
+
+    #[test]
+    fn a_number_given_out_again_differs() {
+        let here = ["a", "copy in system 1: 1 from 4"];
+        assert_eq!(judged(&here, "1", &[entry("1/4", "another")]), [Verdict::Differs(id(1))]);
+        assert_eq!(judged(&here, "1", &[entry("1/4", "#another")]), [Verdict::Wanted]);
+    }
+
+    #[test]
+    fn a_copy_that_was_deleted_here_does_not_come_back() {
+        assert_eq!(judged(&["gone", "copy in system 1: 1 from 4"], "1", &[entry("1/4", "a")]), [Verdict::Known(id(1))]);
+    }
+
+    #[test]
+    fn nothing_is_appended_past_a_missing_body() {
+        let here = ["a", "copy in system 1: 1 from C/4"];
+        let entries = [entry("C/4", "#a"), entry("C/5", "#b"), entry("1/6", "c"), entry("C/4", "#a")];
+        let wanted = [Verdict::Known(id(1)), Verdict::Wanted, Verdict::Wanted, Verdict::Known(id(1))];
+        assert_eq!(judged(&here, "1", &entries), wanted);
+    }
+
+    #[test]
+    fn a_peer_speaks_for_itself_and_for_whom_it_may() {
+        let entries = [entry("1/1", "a"), entry("C/1", "b"), entry("D/1", "c"), entry("N/1", "x")];
+        let verdicts = judged(&["own"], "1", &entries);
+        assert_eq!(verdicts, [Verdict::Fresh, Verdict::Fresh, REFUSED(Code::NotAllowed), REFUSED(Code::NotAllowed)]);
+        assert_eq!(judged(&["own"], "1", &[entry("N/1", "own")]), [Verdict::Known(id(1))]);
+    }
+
+    #[test]
+    fn an_own_entry_that_is_gone_is_not_taken_back_without_a_repair() {
+        assert_eq!(judged(&["gone", "b"], "1", &[entry("N/1", "a")]), [REFUSED(Code::NotAllowed)]);
+    }
+
+    #[test]
+    fn markers_and_long_texts_are_refused_alone() {
+        let marker = rows(&["copy in system 1: 1"]).remove(0).marker.unwrap();
+        let long = "x".repeat(21);
+        let scribe_limit = judged(&[], "1", &[entry("1/1", &marker), entry("1/2", &long), entry("1/3", "c")]);
+        let too_long = Verdict::Refused(Refusal { code: Code::TextTooLong, limit: Some(20) });
+        assert_eq!(scribe_limit, [REFUSED(Code::MarkerText), too_long, Verdict::Fresh]);
+    }
+
+    #[test]
+    fn the_record_names_copies_newly_known_holders_and_what_must_stay() {
+        let rows = rows(&["own", "from C", "copy in system C: 2 from 3"]);
+        let ledger = Ledger::fold(&scribe(), &"ABC".parse().unwrap(), &rows);
+        let stay = Entry { onward: false, ..entry("1/9", "d") };
+        let delivery = Delivery {
+            names: [(site("1"), "ABC".parse().unwrap())].into(),
+            fields: Default::default(),
+            belief: Belief::default(),
+            entries: vec![entry("C/3", "from C"), entry("1/8", "c"), stay, entry("1/10", "e")],
+        };
+        let outcomes = [Outcome::Known(id(2)), Outcome::Appended(id(4)), Outcome::Appended(id(5)), Outcome::Absent];
+        let marker = record(&ledger, &site("1"), &delivery, &outcomes, false);
+        assert_eq!(marker.to_string(), "1: 4-5 from 8-9; 2; stay 5");
+        let again = record(&ledger, &site("C"), &delivery, &[Outcome::Known(id(2))], false);
+        assert!(again.says_nothing());
+    }
+}
