@@ -267,10 +267,16 @@ impl Ledger {
         let mut markers = Vec::new();
         for peer in self.peers() {
             let (held, lost) = (self.held.get(peer).unwrap_or(&none), self.lost.get(peer).unwrap_or(&none));
+            let adopted = self.adopted.get(peer).unwrap_or(&none);
             let mut copies = Vec::new();
+            let mut not_held = lost.clone();
             for (row, origin) in &self.copies {
-                if (held.contains(*row) || lost.contains(*row)) && told.insert(*row) {
+                let named = [held, lost, adopted].iter().any(|rows| rows.contains(*row));
+                if named && told.insert(*row) {
                     copies.push((*row, origin.clone()));
+                    if !held.contains(*row) {
+                        not_held.insert(*row);
+                    }
                 }
             }
             let mut marker = self.marker_for(peer, &self.names);
@@ -282,9 +288,10 @@ impl Ledger {
             let mut plain = held.clone();
             plain.subtract(&copies.iter().map(|(row, _)| *row).collect());
             marker.say(Group::Held, plain);
-            marker.say(Group::Adopted, self.adopted.get(peer).cloned().unwrap_or_default());
             marker.say(Group::Stay, copies.iter().map(|(row, _)| *row).filter(|row| self.stays(*row)).collect());
-            marker.say(Group::Lost, lost.clone());
+            // A copy is held by the peer whose marker names it, so what is not held is taken back behind it.
+            marker.say(Group::Lost, not_held);
+            marker.say(Group::Adopted, adopted.clone());
             markers.push(marker);
         }
         markers
