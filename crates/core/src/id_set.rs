@@ -204,6 +204,13 @@ impl OriginSet {
         self.0.iter().filter(|(_, ids)| !ids.is_empty())
     }
 
+    /// Adds every origin of `other`.
+    pub fn extend(&mut self, other: &OriginSet) {
+        for (site, ids) in &other.0 {
+            self.0.entry(site.clone()).or_default().extend(ids);
+        }
+    }
+
     /// Takes every origin of `other` out.
     pub fn subtract(&mut self, other: &OriginSet) {
         for (site, ids) in &mut self.0 {

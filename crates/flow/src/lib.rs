@@ -1,1 +1,19 @@
-//! x
+//! What happens, in order. `send` and `accept` are the product; read them with `ports` and you know it.
+//!
+//! Everything here runs over four traits ([`ports`]), so that the daemon and the simulator run the same code: a store
+//! and its transactions, a peer, a clock.
+
+pub mod accept;
+pub mod bridge;
+pub mod conformance;
+pub mod error;
+pub mod exchange;
+pub mod operator;
+pub mod outbox;
+pub mod pace;
+pub mod ports;
+pub mod send;
+pub mod watch;
+
+pub use bridge::{Bridge, Decisions, Event, Limits, Observer, PeerPolicy};
+pub use error::{PeerError, Remedy, StoreError};

@@ -1,1 +1,9 @@
-//! x
+//! Where histories are kept: the memory store, which passes the conformance suite first and serves as its
+//! specification, and the adapters of real databases, each behind a feature.
+
+pub mod mapping;
+pub mod memory;
+//CFG
+//pub mod sqlite;
+
+pub use mapping::{Mapping, Numbering, ProblemTable};

@@ -1,0 +1,304 @@
+//! A bridge: one site's store, keys, peers and limits, and what it tells whoever watches it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use landbridge_core::entry::Row;
+use landbridge_core::judge::{self, Deliverer, Verdict};
+use landbridge_core::message::{Entry, Receipt, Refusal};
+use landbridge_core::pending::{self, Sent};
+use landbridge_core::{Digest, IdSet, Ledger, Origin, OriginSet, ProblemId, Scribe, SiteName, WorkId};
+
+use crate::ports::{Shard, Store};
+
+/// What one peer may see and do (DESIGN §5, §8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerPolicy {
+    /// Whether it is also sent what other sites wrote.
+    pub relay: bool,
+    /// The origins for which it may speak, besides itself.
+    pub relay_from: BTreeSet<SiteName>,
+    /// Whether entries exchanged with it may go further: `false` marks what is sent, and keeps what arrives.
+    pub onward: bool,
+    /// Nothing is sent to it or taken from it.
+    pub paused: bool,
+}
+
+impl Default for PeerPolicy {
+    fn default() -> Self {
+        Self { relay: false, relay_from: BTreeSet::new(), onward: true, paused: false }
+    }
+}
+
+/// How much at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries of one batch.
+    pub batch_entries_max: usize,
+    /// Bytes of text of one batch.
+    pub batch_bytes_max: u64,
+    /// Problems that one transaction looks at.
+    pub batch_problems_max: usize,
+    /// Bytes of one entry's text.
+    pub entry_bytes_max: u64,
+    /// Problems that wait in memory for one peer; what goes beyond is found again by a sweep.
+    pub outbox_problems_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_entries_max: 5000,
+            batch_bytes_max: 8 << 20,
+            batch_problems_max: 500,
+            entry_bytes_max: 1 << 20,
+            outbox_problems_max: 20_000,
+        }
+    }
+}
+
+/// How long to wait between attempts. No outcome depends on these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pauses {
+    /// For more entries, before a marker is spent on one.
+    pub gather: Duration,
+    /// First pause after a failure.
+    pub retry_first: Duration,
+    /// Longest pause after failures.
+    pub retry_longest: Duration,
+    /// Between two looks at the database's signal.
+    pub poll: Duration,
+    /// Between two complete sweeps without a signal.
+    pub sweep: Duration,
+    /// How long a pull waits for something.
+    pub pull_wait: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self {
+            gather: Duration::from_millis(200),
+            retry_first: Duration::from_secs(1),
+            retry_longest: Duration::from_secs(300),
+            poll: Duration::from_millis(200),
+            sweep: Duration::from_secs(3600),
+            pull_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Says what a peer is owed: [`pending::pending`].
+pub type Owe = for<'a> fn(&Ledger, &'a [Row], &SiteName, bool) -> Vec<&'a Row>;
+/// Says what may be recorded after a receipt: [`pending::confirm`].
+pub type Confirm = fn(&Ledger, &SiteName, &[Sent], &Digests, &Receipt) -> IdSet;
+/// Says what an arriving entry is: [`judge::judge`].
+pub type Judge = fn(&Scribe, &Deliverer<'_>, &Ledger, &[Row], &Digests, &[Entry]) -> Vec<Verdict>;
+
+/// The digests of some rows' texts.
+pub type Digests = BTreeMap<WorkId, Digest>;
+
+/// The decisions of `core`, as a value: the simulator runs the same flow with one of them made wrongly, to prove that
+/// its invariants would notice.
+#[derive(Clone, Copy)]
+pub struct Decisions {
+    /// What a peer is owed.
+    pub pending: Owe,
+    /// What may be recorded after a receipt.
+    pub confirm: Confirm,
+    /// What an arriving entry is.
+    pub judge: Judge,
+}
+
+impl Decisions {
+    /// The decisions of the design.
+    pub const DESIGN: Decisions =
+        Decisions { pending: pending::pending, confirm: pending::confirm, judge: judge::judge };
+}
+
+/// One site: its store, who it is, and with whom it speaks.
+pub struct Bridge {
+    /// The history's name, equal at all its sites.
+    pub history: String,
+    /// Reads and writes this site's markers; knows the site's name.
+    pub scribe: Scribe,
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// The peers.
+    pub peers: BTreeMap<SiteName, PeerPolicy>,
+    /// How much at once.
+    pub limits: Limits,
+    /// How long to wait.
+    pub pauses: Pauses,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// How to decide.
+    pub decisions: Decisions,
+    proven: AtomicBool,
+}
+
+impl Bridge {
+    /// A bridge of the history named `history` over `store`, with default limits and pauses.
+    pub fn new(
+        history: impl Into<String>,
+        scribe: Scribe,
+        store: Arc<dyn Store>,
+        peers: BTreeMap<SiteName, PeerPolicy>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            history: history.into(),
+            scribe,
+            store,
+            peers,
+            limits: Limits::default(),
+            pauses: Pauses::default(),
+            observer,
+            decisions: Decisions::DESIGN,
+            proven: AtomicBool::new(false),
+        }
+    }
+
+    /// This site.
+    pub fn site(&self) -> &SiteName {
+        self.scribe.site()
+    }
+
+    /// Whether appended rows were read back and compared since the start (DESIGN §5).
+    pub(crate) fn proven(&self) -> &AtomicBool {
+        &self.proven
+    }
+
+    /// The ledger of `problem` as its rows say.
+    pub fn ledger(&self, problem: &ProblemId, rows: &[Row]) -> Ledger {
+        Ledger::fold(&self.scribe, problem, rows)
+    }
+
+    pub(crate) fn tell_if_suspended(&self, ledger: &Ledger) {
+        let rows: Vec<_> = ledger.unverified().iter().map(|(row, _)| *row).collect();
+        if !rows.is_empty() {
+            self.observer.event(&Event::Suspended { problem: ledger.problem(), rows: &rows });
+        }
+    }
+}
+
+/// The shards of these problems.
+pub fn shards<'a>(problems: impl IntoIterator<Item = &'a ProblemId>) -> BTreeSet<Shard> {
+    problems.into_iter().map(Shard::of).collect()
+}
+
+/// Something that happened and that a person or a counter may want to know. Carries no text of an entry.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A peer holds entries that it did not hold before.
+    Sent {
+        /// The receiver.
+        peer: &'a SiteName,
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// How many rows were marked.
+        entries: u64,
+    },
+    /// Entries of a peer were appended.
+    Received {
+        /// The sender.
+        peer: &'a SiteName,
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// How many rows were appended.
+        entries: u64,
+    },
+    /// After a receipt: everything of this problem that the peer refuses now; nothing where it refuses nothing.
+    RefusedByPeer {
+        /// The receiver.
+        peer: &'a SiteName,
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// The row here, the entry and the reason of each.
+        refused: &'a [(WorkId, Origin, Refusal)],
+    },
+    /// An entry of a peer was not taken here.
+    RefusedHere {
+        /// The sender.
+        peer: &'a SiteName,
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// The entry.
+        origin: &'a Origin,
+        /// What the peer is told.
+        refusal: Refusal,
+        /// What the database said. Stays in this house.
+        detail: &'a str,
+    },
+    /// After a receipt: everything that the peer no longer holds although it once did; nothing where all is there.
+    Diverged {
+        /// The peer.
+        peer: &'a SiteName,
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// What it lost.
+        missing: &'a OriginSet,
+    },
+    /// An entry arrived whose origin is here with another text; it was appended once more.
+    Differs {
+        /// The sender.
+        peer: &'a SiteName,
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// The entry.
+        origin: &'a Origin,
+        /// The row that was there.
+        row: WorkId,
+    },
+    /// A problem has markers that do not verify and is left alone.
+    Suspended {
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// The rows of those markers.
+        rows: &'a [WorkId],
+    },
+    /// A row cannot be sent: its bytes are no text, or it is larger than this site sends.
+    Withheld {
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// The row.
+        row: WorkId,
+        /// Why.
+        why: &'static str,
+    },
+    /// The peer answered.
+    PeerAnswered {
+        /// Which.
+        peer: &'a SiteName,
+    },
+    /// The peer did not answer as it should; it is asked again after the pause.
+    PeerFailed {
+        /// Which.
+        peer: &'a SiteName,
+        /// Why.
+        error: &'a crate::PeerError,
+        /// Until the next attempt.
+        pause: Duration,
+    },
+    /// The own database failed; it is asked again after the pause.
+    StoreFailed {
+        /// Why.
+        error: &'a crate::StoreError,
+        /// Until the next attempt.
+        pause: Duration,
+    },
+}
+
+/// Whoever is told what happens.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Tells nobody.
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn event(&self, _event: &Event<'_>) {}
+}

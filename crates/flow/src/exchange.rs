@@ -1,0 +1,373 @@
+//! The traffic with one peer, in both directions and by either side's dialling: deliver (we push), fetch (we pull), and
+//! what this site answers when it is dialled.
+//!
+//! Each peer has its own line: its own outbox, pauses and batch size, so that a slow peer delays nobody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{Either, select};
+use landbridge_core::message::{Code, Deliveries, Pull, Push, Receipt, Receipts, Refusal, WIRE};
+use landbridge_core::{Digest, ProblemId, SiteName};
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::accept::accept;
+use crate::bridge::{Bridge, Event};
+use crate::error::{PeerError, ServeError, StoreError};
+use crate::outbox::Outbox;
+use crate::pace::Backoff;
+use crate::ports::{Clock, Peer, Service};
+use crate::send::{Outgoing, Settled, prepare, settle};
+
+/// What one attempt met.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The own database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peer did not answer as it should.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// The line to one peer.
+pub struct Line {
+    peer: SiteName,
+    outbox: Mutex<Outbox>,
+    bell: Notify,
+    entries_max: AtomicUsize,
+    pulls: AtomicU64,
+    handed_out: Mutex<Option<(Digest, Outgoing)>>,
+}
+
+impl Line {
+    /// A line to `peer` whose first deliveries come from a pass through all problems.
+    pub fn new(bridge: &Bridge, peer: SiteName) -> Self {
+        Self {
+            peer,
+            outbox: Mutex::new(Outbox::new(bridge.limits.outbox_problems_max, &bridge.pauses)),
+            bell: Notify::new(),
+            entries_max: AtomicUsize::new(bridge.limits.batch_entries_max),
+            pulls: AtomicU64::new(0),
+            handed_out: Mutex::new(None),
+        }
+    }
+
+    /// The peer at its other end.
+    pub fn peer(&self) -> &SiteName {
+        &self.peer
+    }
+
+    /// Something changed in `problem`.
+    pub fn touch(&self, problem: &ProblemId) {
+        self.outbox().touch(problem);
+    }
+
+    /// Wakes whoever waits for something to deliver.
+    pub fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// An operator's word: what the peer refused is tried now.
+    pub fn retry(&self) {
+        self.outbox().retry();
+        self.ring();
+    }
+
+    /// Everything is looked at once more.
+    pub fn start_pass(&self) {
+        self.outbox().start_pass();
+        self.ring();
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // A panic elsewhere leaves an outbox that at worst forgot something, which the next sweep finds.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handed_out(&self) -> MutexGuard<'_, Option<(Digest, Outgoing)>> {
+        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put_back(&self, problems: Vec<ProblemId>) {
+        let mut outbox = self.outbox();
+        outbox.left(problems.iter().map(|p| (p.clone(), Default::default())).collect());
+        outbox.landed(problems);
+    }
+}
+
+/// Returns problems to the outbox where the attempt ends early, by an error or by being dropped.
+struct Flight<'a> {
+    line: &'a Line,
+    problems: Vec<ProblemId>,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.line.put_back(std::mem::take(&mut self.problems));
+    }
+}
+
+/// The next batch for the line's peer; nothing where nothing is owed.
+async fn next_batch(bridge: &Bridge, line: &Line, clock: &dyn Clock) -> Result<Option<Outgoing>, StoreError> {
+    loop {
+        let due = line.outbox().take(clock.now(), bridge.limits.batch_problems_max);
+        if due.is_empty() {
+            let Some(after) = line.outbox().next_page() else { return Ok(None) };
+            let swept = bridge.store.sweep(after.as_ref(), bridge.limits.batch_problems_max).await?;
+            line.outbox().page(swept.into_iter().map(|s| s.problem).collect());
+            continue;
+        }
+        let mut flight = Flight { line, problems: due.keys().cloned().collect() };
+        let entries_max = line.entries_max.load(Ordering::Relaxed);
+        let mut outgoing = prepare(bridge, &line.peer, entries_max, due).await?;
+        let sent: BTreeSet<_> = outgoing.rows().map(|(problem, _)| problem.clone()).collect();
+        let looked_at = std::mem::take(&mut flight.problems);
+        let mut outbox = line.outbox();
+        outbox.left(std::mem::take(&mut outgoing.left));
+        outbox.landed(looked_at.into_iter().filter(|p| !sent.contains(p)));
+        drop(outbox);
+        if !outgoing.deliveries.is_empty() {
+            return Ok(Some(outgoing));
+        }
+    }
+}
+
+fn conclude(line: &Line, settled: &[Settled], clock: &dyn Clock) {
+    let now = clock.now();
+    let mut outbox = line.outbox();
+    settled.iter().for_each(|s| outbox.settled(s, now));
+}
+
+/// Delivers one batch. False where nothing was owed.
+pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: &dyn Clock) -> Result<bool, Failure> {
+    let Some(outgoing) = next_batch(bridge, line, clock).await? else { return Ok(false) };
+    let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
+    let push = Push {
+        wire: WIRE,
+        from: bridge.site().clone(),
+        to: line.peer.clone(),
+        history: bridge.history.clone(),
+        deliveries: outgoing.deliveries.clone(),
+    };
+    let receipts = match peer.push(push).await {
+        Ok(receipts) => receipts.receipts,
+        Err(PeerError::TooLarge) if outgoing.entries() > 1 => {
+            line.entries_max.store(outgoing.entries() / 2, Ordering::Relaxed);
+            return Ok(true);
+        }
+        Err(PeerError::TooLarge) => too_large(&outgoing),
+        Err(failed) => return Err(failed.into()),
+    };
+    if receipts.len() != outgoing.deliveries.len() {
+        return Err(PeerError::Protocol("it gave another number of receipts than there were deliveries".into()).into());
+    }
+    let settled = settle(bridge, &line.peer, outgoing, &receipts).await?;
+    flight.problems.clear();
+    conclude(line, &settled, clock);
+    let grown = line.entries_max.load(Ordering::Relaxed).saturating_mul(2).min(bridge.limits.batch_entries_max);
+    line.entries_max.store(grown, Ordering::Relaxed);
+    bridge.observer.event(&Event::PeerAnswered { peer: &line.peer });
+    Ok(true)
+}
+
+/// The receipt that a peer would have given for the one entry that is too large for it.
+fn too_large(outgoing: &Outgoing) -> Vec<Receipt> {
+    let refuse = |entry: &landbridge_core::message::Entry| landbridge_core::message::Refused {
+        origin: entry.origin.clone(),
+        refusal: Refusal::of(Code::TextTooLong),
+    };
+    let receipt = |delivery: &landbridge_core::message::Delivery| Receipt {
+        names: delivery.names.clone(),
+        holds: Default::default(),
+        wanted: Default::default(),
+        refused: delivery.entries.iter().map(refuse).collect(),
+        knows: None,
+    };
+    outgoing.deliveries.iter().map(receipt).collect()
+}
+
+/// Delivers whatever becomes owed. Ends only by being dropped.
+pub async fn deliver(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: &dyn Clock) {
+    let mut backoff = Backoff::new(bridge.pauses.retry_first, bridge.pauses.retry_longest);
+    loop {
+        match deliver_once(bridge, line, peer, clock).await {
+            Ok(true) => backoff.succeeded(),
+            Ok(false) => {
+                wait_for_work(line, clock).await;
+                clock.sleep(bridge.pauses.gather).await;
+            }
+            Err(failure) => pause_after(bridge, &line.peer, &failure, &mut backoff, clock).await,
+        }
+    }
+}
+
+async fn wait_for_work(line: &Line, clock: &dyn Clock) {
+    let rung = line.bell.notified();
+    let retry = line.outbox().next_retry();
+    match retry {
+        Some(at) => {
+            let pause = at.saturating_sub(clock.now());
+            select(pin!(rung), pin!(clock.sleep(pause))).await;
+        }
+        None => rung.await,
+    }
+}
+
+async fn pause_after(bridge: &Bridge, peer: &SiteName, failure: &Failure, backoff: &mut Backoff, clock: &dyn Clock) {
+    let pause = backoff.failed();
+    match failure {
+        Failure::Store(error) => bridge.observer.event(&Event::StoreFailed { error, pause }),
+        Failure::Peer(error) => bridge.observer.event(&Event::PeerFailed { peer, error, pause }),
+    }
+    clock.sleep(pause).await;
+}
+
+/// What a fetching site brings to its next pull.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    batch: Option<Digest>,
+    receipts: Vec<Receipt>,
+}
+
+/// Pulls once from `name` and takes what comes. How many deliveries came.
+pub async fn fetch_once(
+    bridge: &Bridge,
+    name: &SiteName,
+    peer: &dyn Peer,
+    wait: Duration,
+    last: &mut Fetched,
+) -> Result<usize, Failure> {
+    let pull = Pull {
+        wire: WIRE,
+        from: bridge.site().clone(),
+        to: name.clone(),
+        history: bridge.history.clone(),
+        batch: last.batch,
+        receipts: last.receipts.clone(),
+        wait_seconds: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
+    };
+    let answer = peer.pull(pull).await?;
+    bridge.observer.event(&Event::PeerAnswered { peer: name });
+    *last = Fetched::default();
+    let receipts = accept(bridge, name, &answer.deliveries).await?;
+    *last = Fetched { batch: Some(answer.batch), receipts };
+    Ok(answer.deliveries.len())
+}
+
+/// Fetches whatever becomes owed to this site by `name`. Ends only by being dropped.
+pub async fn fetch(bridge: &Bridge, name: &SiteName, peer: &dyn Peer, clock: &dyn Clock) {
+    let mut backoff = Backoff::new(bridge.pauses.retry_first, bridge.pauses.retry_longest);
+    let mut last = Fetched::default();
+    loop {
+        match fetch_once(bridge, name, peer, bridge.pauses.pull_wait, &mut last).await {
+            Ok(_) => backoff.succeeded(),
+            Err(failure) => pause_after(bridge, name, &failure, &mut backoff, clock).await,
+        }
+    }
+}
+
+/// What this site answers when a peer dials it.
+pub struct Answering {
+    bridge: Arc<Bridge>,
+    lines: BTreeMap<SiteName, Arc<Line>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Answering {
+    /// Answers for `bridge` with these lines, one for each peer.
+    pub fn new(bridge: Arc<Bridge>, lines: &[Arc<Line>], clock: Arc<dyn Clock>) -> Self {
+        Self { bridge, lines: lines.iter().map(|line| (line.peer.clone(), line.clone())).collect(), clock }
+    }
+
+    fn line(
+        &self,
+        from: &SiteName,
+        said_from: &SiteName,
+        to: &SiteName,
+        history: &str,
+    ) -> Result<&Arc<Line>, ServeError> {
+        let bridge = &self.bridge;
+        if said_from != from {
+            return Err(ServeError::Denied(format!("the message says it is from {said_from}, the connection {from}")));
+        }
+        if to != bridge.site() {
+            return Err(ServeError::Malformed(format!("the message is for site {to}; this is site {}", bridge.site())));
+        }
+        if history != bridge.history {
+            return Err(ServeError::Malformed(format!("this site bridges no history of the name {history:?}")));
+        }
+        match (self.lines.get(from), bridge.peers.get(from)) {
+            (Some(line), Some(policy)) if !policy.paused => Ok(line),
+            (Some(_), Some(_)) => Err(ServeError::Denied(format!("the exchange with {from} is paused here"))),
+            _ => Err(ServeError::Denied(format!("{from} is no peer of this site"))),
+        }
+    }
+
+    fn away(&self, error: &StoreError) -> ServeError {
+        self.bridge.observer.event(&Event::StoreFailed { error, pause: Duration::ZERO });
+        ServeError::NotNow
+    }
+
+    /// Marks what the receipts for the last answer say; an answer without receipts is free again.
+    async fn settle_last(&self, line: &Line, pull: &Pull) -> Result<(), ServeError> {
+        let Some((batch, outgoing)) = line.handed_out().take() else { return Ok(()) };
+        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
+        if pull.batch == Some(batch) && pull.receipts.len() == outgoing.deliveries.len() {
+            let settled = settle(&self.bridge, &line.peer, outgoing, &pull.receipts).await;
+            let settled = settled.map_err(|e| self.away(&e))?;
+            flight.problems.clear();
+            conclude(line, &settled, self.clock.as_ref());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Service for Answering {
+    async fn push(&self, from: &SiteName, push: Push) -> Result<Receipts, ServeError> {
+        self.line(from, &push.from, &push.to, &push.history)?;
+        let receipts = accept(&self.bridge, from, &push.deliveries).await.map_err(|e| self.away(&e))?;
+        self.bridge.observer.event(&Event::PeerAnswered { peer: from });
+        Ok(Receipts { receipts })
+    }
+
+    async fn pull(&self, from: &SiteName, pull: Pull) -> Result<Deliveries, ServeError> {
+        let line = self.line(from, &pull.from, &pull.to, &pull.history)?;
+        let mine = line.pulls.fetch_add(1, Ordering::SeqCst) + 1;
+        line.bell.notify_waiters();
+        self.settle_last(line, &pull).await?;
+        self.bridge.observer.event(&Event::PeerAnswered { peer: from });
+        let until = self.clock.now().saturating_add(Duration::from_secs(pull.wait_seconds.into()));
+        loop {
+            let superseded = || line.pulls.load(Ordering::SeqCst) != mine;
+            let batch = next_batch(&self.bridge, line, self.clock.as_ref()).await.map_err(|e| self.away(&e))?;
+            match batch {
+                Some(outgoing) if superseded() => {
+                    line.put_back(outgoing.rows().map(|(p, _)| p.clone()).collect());
+                    return Ok(Deliveries::new(vec![]));
+                }
+                Some(outgoing) => {
+                    let answer = Deliveries::new(outgoing.deliveries.clone());
+                    *line.handed_out() = Some((answer.batch, outgoing));
+                    return Ok(answer);
+                }
+                None => {}
+            }
+            let left = until.saturating_sub(self.clock.now());
+            if left.is_zero() || superseded() {
+                return Ok(Deliveries::new(vec![]));
+            }
+            let (work, end) = (wait_for_work(line, self.clock.as_ref()), self.clock.sleep(left));
+            let has_work = matches!(select(pin!(work), end).await, Either::Left(_));
+            if has_work && !superseded() {
+                self.clock.sleep(self.bridge.pauses.gather.min(left)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Which problems one peer is to be looked at for, and what it refused lately. Nothing here decides what is owed: a
+//! problem that is due and owes nothing costs one read.
+//!
+//! The memory is bounded. What does not fit is forgotten, and found again by going through all problems once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use landbridge_core::{OriginSet, ProblemId};
+
+use crate::bridge::Pauses;
+use crate::pace::Backoff;
+use crate::send::{Due, Settled, tries_again};
+
+/// The problems due for one peer.
+#[derive(Debug)]
+pub struct Outbox {
+    problems_max: usize,
+    retry: (Duration, Duration),
+    due: BTreeMap<ProblemId, OriginSet>,
+    flying: BTreeSet<ProblemId>,
+    refused: BTreeMap<ProblemId, Waiting>,
+    pass: Pass,
+}
+
+/// Where a pass through all problems stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pass {
+    /// At its end.
+    Done,
+    /// Everything up to this problem has been looked at.
+    Behind(Option<ProblemId>),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    origins: OriginSet,
+    backoff: Backoff,
+    /// Nothing: only an operator's word ends the wait.
+    until: Option<Duration>,
+}
+
+impl Outbox {
+    /// An outbox at the beginning of a pass through all problems.
+    pub fn new(problems_max: usize, pauses: &Pauses) -> Self {
+        Self {
+            problems_max: problems_max.max(1),
+            retry: (pauses.retry_first, pauses.retry_longest),
+            due: BTreeMap::new(),
+            flying: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            pass: Pass::Behind(None),
+        }
+    }
+
+    /// Something changed in this problem.
+    pub fn touch(&mut self, problem: &ProblemId) {
+        self.put(problem.clone(), OriginSet::new());
+    }
+
+    /// Begins a pass through all problems.
+    pub fn start_pass(&mut self) {
+        self.pass = Pass::Behind(None);
+    }
+
+    /// Where to read the next problems of the pass from, once nothing else is due. Nothing where there is no pass.
+    pub fn next_page(&self) -> Option<Option<ProblemId>> {
+        match &self.pass {
+            Pass::Behind(after) if self.due.is_empty() => Some(after.clone()),
+            _ => None,
+        }
+    }
+
+    /// The problems of the page; an empty one ends the pass.
+    pub fn page(&mut self, problems: Vec<ProblemId>) {
+        self.pass = match problems.last() {
+            Some(last) => Pass::Behind(Some(last.clone())),
+            None => Pass::Done,
+        };
+        for problem in problems {
+            self.due.entry(problem).or_default();
+        }
+    }
+
+    /// Takes up to `count` problems to look at. Until [`Outbox::landed`] they are on their way and not taken again.
+    pub fn take(&mut self, now: Duration, count: usize) -> BTreeMap<ProblemId, Due> {
+        let ripe: Vec<_> =
+            self.refused.iter().filter(|(_, w)| w.until.is_some_and(|t| t <= now)).map(|(p, _)| p.clone()).collect();
+        for problem in ripe {
+            // What is tried again waits no more; how often it was refused is kept until it is known to be taken.
+            if let Some(waiting) = self.refused.get_mut(&problem) {
+                (waiting.origins, waiting.until) = (OriginSet::new(), None);
+            }
+            self.put(problem, OriginSet::new());
+        }
+        let next: Vec<_> = self.due.keys().filter(|p| !self.flying.contains(*p)).take(count).cloned().collect();
+        let mut taken = BTreeMap::new();
+        for problem in next {
+            let wanted = self.due.remove(&problem).unwrap_or_default();
+            let waiting = self.refused.get(&problem).map(|w| w.origins.clone()).unwrap_or_default();
+            self.flying.insert(problem.clone());
+            taken.insert(problem, Due { wanted, waiting });
+        }
+        taken
+    }
+
+    /// These problems are no longer on their way.
+    pub fn landed(&mut self, problems: impl IntoIterator<Item = ProblemId>) {
+        for problem in problems {
+            self.flying.remove(&problem);
+            self.forget_if_nothing_waits(&problem);
+        }
+    }
+
+    /// There is more to send of these problems than what is on its way now.
+    pub fn left(&mut self, left: BTreeMap<ProblemId, Due>) {
+        for (problem, due) in left {
+            self.put(problem, due.wanted);
+        }
+    }
+
+    /// What the receipt of a problem changes: refused entries wait, wanted bodies go next.
+    pub fn settled(&mut self, settled: &Settled, now: Duration) {
+        self.flying.remove(&settled.problem);
+        if settled.refused.is_empty() {
+            self.forget_if_nothing_waits(&settled.problem);
+        } else {
+            let (first, longest) = self.retry;
+            let waiting = self.refused.entry(settled.problem.clone()).or_insert_with(|| Waiting {
+                origins: OriginSet::new(),
+                backoff: Backoff::new(first, longest),
+                until: Some(now),
+            });
+            settled.refused.iter().for_each(|(_, origin, _)| waiting.origins.insert(origin));
+            let again = settled.refused.iter().any(|(_, _, refusal)| tries_again(refusal.code));
+            waiting.until = again.then(|| now.saturating_add(waiting.backoff.failed()));
+        }
+        if settled.again {
+            self.put(settled.problem.clone(), settled.wanted.clone());
+        }
+    }
+
+    /// An operator's word: what was refused is tried now.
+    pub fn retry(&mut self) {
+        for problem in std::mem::take(&mut self.refused).into_keys() {
+            self.put(problem, OriginSet::new());
+        }
+    }
+
+    /// When the next refused entry is to be tried again.
+    pub fn next_retry(&self) -> Option<Duration> {
+        self.refused.values().filter_map(|w| w.until).min()
+    }
+
+    /// Whether there is something to look at.
+    pub fn is_idle(&self, now: Duration) -> bool {
+        self.due.is_empty() && self.pass == Pass::Done && self.next_retry().is_none_or(|t| t > now)
+    }
+
+    fn forget_if_nothing_waits(&mut self, problem: &ProblemId) {
+        if self.refused.get(problem).is_some_and(|w| w.origins.is_empty()) {
+            self.refused.remove(problem);
+        }
+    }
+
+    fn put(&mut self, problem: ProblemId, wanted: OriginSet) {
+        if self.due.len() >= self.problems_max && !self.due.contains_key(&problem) {
+            self.start_pass();
+            return;
+        }
+        self.due.entry(problem).or_default().extend(&wanted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landbridge_core::WorkId;
+    use landbridge_core::message::{Code, Refusal};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn problem(p: &str) -> ProblemId {
+        p.parse().unwrap()
+    }
+
+    fn outbox(problems_max: usize) -> Outbox {
+        let mut outbox = Outbox::new(problems_max, &Pauses::default());
+        outbox.page(vec![]);
+        outbox
+    }
+
+    fn settled(refused: &[(&str, Code)]) -> Settled {
+        let refused = refused.iter().map(|(o, code)| (WorkId::MIN, o.parse().unwrap(), Refusal::of(*code))).collect();
+        Settled { problem: problem("A"), wanted: OriginSet::new(), refused, marked: 0, again: false }
+    }
+
+    #[test]
+    fn a_problem_on_its_way_is_not_taken_again_until_it_landed() {
+        let mut outbox = outbox(10);
+        outbox.touch(&problem("A"));
+        assert_eq!(outbox.take(SECOND, 9).len(), 1);
+        outbox.touch(&problem("A"));
+        assert!(outbox.take(SECOND, 9).is_empty());
+        outbox.landed([problem("A")]);
+        assert_eq!(outbox.take(SECOND, 9).len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_found_by_another_pass() {
+        let mut outbox = outbox(1);
+        outbox.touch(&problem("A"));
+        outbox.touch(&problem("B"));
+        assert_eq!(outbox.take(SECOND, 9).into_keys().collect::<Vec<_>>(), [problem("A")]);
+        assert_eq!(outbox.next_page(), Some(None));
+    }
+
+    #[test]
+    fn a_refused_entry_waits_and_the_others_do_not() {
+        let mut outbox = outbox(10);
+        outbox.settled(&settled(&[("1/4", Code::Constraint)]), SECOND);
+        outbox.touch(&problem("A"));
+        let due = outbox.take(SECOND, 9).remove(&problem("A")).unwrap();
+        assert!(due.waiting.contains(&"1/4".parse().unwrap()));
+        outbox.landed([problem("A")]);
+        assert_eq!(outbox.next_retry(), Some(2 * SECOND));
+        let due = outbox.take(2 * SECOND, 9).remove(&problem("A")).unwrap();
+        assert!(due.waiting.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_allowed_waits_for_an_operator() {
+        let mut outbox = outbox(10);
+        outbox.settled(&settled(&[("1/4", Code::NotAllowed)]), SECOND);
+        assert_eq!(outbox.next_retry(), None);
+        assert!(outbox.is_idle(1000 * SECOND));
+        outbox.retry();
+        assert_eq!(outbox.take(SECOND, 9).len(), 1);
+    }
+}

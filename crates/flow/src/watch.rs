@@ -1,0 +1,92 @@
+//! Which problems changed (DESIGN §6). This first watch is the complete one: when the database's signal moved, or when
+//! it is time, every problem's digest is compared with the last one.
+//!
+//! Correctness does not rest on it: each outbox begins with a pass through all problems, and a digest that is missed
+//! delays an entry until the next sweep and loses nothing. It keeps 16 bytes for each problem.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use landbridge_core::Digest;
+
+use crate::bridge::{Bridge, Event};
+use crate::error::StoreError;
+use crate::exchange::Line;
+use crate::pace::Backoff;
+use crate::ports::Clock;
+
+/// Problems that one page of a sweep has.
+const PAGE_PROBLEMS: usize = 1000;
+
+/// What the last sweep saw.
+#[derive(Debug, Default)]
+pub struct Watch {
+    digests: HashMap<u64, u64>,
+}
+
+impl Watch {
+    /// A watch that has seen nothing: to its first [`Watch::look`] every problem is a changed one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Goes through all problems and touches the changed ones in every line. How many.
+    pub async fn look(&mut self, bridge: &Bridge, lines: &[Arc<Line>]) -> Result<usize, StoreError> {
+        let (mut after, mut touched) = (None, 0);
+        loop {
+            let page = bridge.store.sweep(after.as_ref(), PAGE_PROBLEMS).await?;
+            for swept in &page {
+                let key = Digest::of(swept.problem.as_str()).short();
+                if self.digests.insert(key, swept.digest) != Some(swept.digest) {
+                    touched += 1;
+                    lines.iter().for_each(|line| line.touch(&swept.problem));
+                }
+            }
+            match page.into_iter().next_back() {
+                Some(last) => after = Some(last.problem),
+                None => break,
+            }
+        }
+        if touched > 0 {
+            lines.iter().for_each(|line| line.ring());
+        }
+        Ok(touched)
+    }
+}
+
+/// Looks again whenever the signal moved, or when `[pace] sweep` is over. Ends only by being dropped.
+pub async fn watch(bridge: &Bridge, lines: &[Arc<Line>], clock: &dyn Clock) {
+    let mut watch = Watch::new();
+    let mut backoff = Backoff::new(bridge.pauses.retry_first, bridge.pauses.retry_longest);
+    let mut seen = None;
+    loop {
+        match look_if_moved(&mut watch, bridge, lines, clock, &mut seen).await {
+            Ok(()) => {
+                backoff.succeeded();
+                clock.sleep(bridge.pauses.poll).await;
+            }
+            Err(error) => {
+                let pause = backoff.failed();
+                bridge.observer.event(&Event::StoreFailed { error: &error, pause });
+                clock.sleep(pause).await;
+            }
+        }
+    }
+}
+
+async fn look_if_moved(
+    watch: &mut Watch,
+    bridge: &Bridge,
+    lines: &[Arc<Line>],
+    clock: &dyn Clock,
+    seen: &mut Option<(u64, std::time::Duration)>,
+) -> Result<(), StoreError> {
+    let signal = bridge.store.signal().await?;
+    let now = clock.now();
+    let still = seen.is_some_and(|(last, at)| last == signal && now.saturating_sub(at) < bridge.pauses.sweep);
+    if !still {
+        watch.look(bridge, lines).await?;
+        *seen = Some((signal, now));
+    }
+    Ok(())
+}

@@ -1,0 +1,385 @@
+//! The memory store: the specification of a store, and the database of the simulator.
+//!
+//! It keeps what real databases do to a bridge: snapshots, rows that are there before they are committed and that
+//! commit late, numbers that are taken before they are seen, locks, and rows that a table does not take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use landbridge_core::entry::Row;
+use landbridge_core::message::{Code, Refusal};
+use landbridge_core::{Digest, Fields, ProblemId, SiteName, WorkId};
+use landbridge_flow::StoreError;
+use landbridge_flow::ports::{
+    Append, Body, Capabilities, Condition, Kind, Mode, ProblemRows, SHARDS, Shard, Store, Swept, Txn,
+};
+use tokio::sync::{Mutex as Lock, OwnedMutexGuard};
+
+use crate::mapping::Numbering;
+
+/// One row of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryRow {
+    /// The text.
+    pub text: String,
+    /// The shared columns.
+    pub fields: Fields,
+    /// Whether it may leave: the `share` condition.
+    pub public: bool,
+    /// What the peers' conditions look at.
+    pub level: u8,
+}
+
+/// The first level that a peer's condition keeps from it: `SEVERITY < 3`.
+pub type LevelBelow = u8;
+
+/// Decides whether the table takes a row, as a check constraint or a trigger does.
+pub type Check = Arc<dyn Fn(&Append) -> Option<Refusal> + Send + Sync>;
+
+/// How the table is made.
+#[derive(Clone, Default)]
+pub struct MemoryOptions {
+    /// Who gives out the numbers.
+    pub generated: bool,
+    /// The width of the text column in characters.
+    pub text_chars_max: Option<usize>,
+    /// What each peer may see. A peer that is not named sees every level.
+    pub levels: BTreeMap<SiteName, LevelBelow>,
+    /// The beginnings of markers.
+    pub phrases: Vec<String>,
+    /// What the table does not take.
+    pub check: Option<Check>,
+    /// Problems that may not be delivered to and whose rows do not leave.
+    pub hidden: BTreeSet<ProblemId>,
+    /// Only these problems exist; without it, all do.
+    pub problems: Option<BTreeSet<ProblemId>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Data {
+    tables: BTreeMap<ProblemId, BTreeMap<WorkId, MemoryRow>>,
+    /// Numbers of rows that are not committed yet.
+    reserved: BTreeSet<(ProblemId, WorkId)>,
+    last_generated: i64,
+    commits: u64,
+}
+
+/// A table in memory. Clones are further connections to the same one.
+#[derive(Clone)]
+pub struct MemoryStore {
+    data: Arc<Mutex<Arc<Data>>>,
+    shards: Arc<Vec<Arc<Lock<()>>>>,
+    options: Arc<MemoryOptions>,
+    capabilities: Arc<Capabilities>,
+}
+
+impl MemoryStore {
+    /// An empty table.
+    pub fn new(options: MemoryOptions) -> Self {
+        let capabilities = Capabilities { text_chars_max: options.text_chars_max, engine: "the memory store".into() };
+        Self {
+            data: Arc::default(),
+            shards: Arc::new((0..SHARDS).map(|_| Arc::default()).collect()),
+            options: Arc::new(options),
+            capabilities: Arc::new(capabilities),
+        }
+    }
+
+    fn data(&self) -> MutexGuard<'_, Arc<Data>> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Data) -> T) -> T {
+        let mut data = self.data();
+        let data = Arc::make_mut(&mut data);
+        data.commits += 1;
+        change(data)
+    }
+
+    /// The application takes a number without committing its row: [`MemoryStore::commit_row`] follows, or nothing.
+    pub fn reserve(&self, problem: &ProblemId) -> WorkId {
+        self.change(|data| {
+            let work = data.next(problem, self.options.generated);
+            data.reserved.insert((problem.clone(), work));
+            work
+        })
+    }
+
+    /// The application commits the row of a reserved number.
+    pub fn commit_row(&self, problem: &ProblemId, work: WorkId, row: MemoryRow) {
+        self.change(|data| {
+            data.reserved.remove(&(problem.clone(), work));
+            data.tables.entry(problem.clone()).or_default().insert(work, row);
+        });
+    }
+
+    /// The application rolls back: the number is free, and is not given out again where others follow it.
+    pub fn abandon(&self, problem: &ProblemId, work: WorkId) {
+        self.change(|data| data.reserved.remove(&(problem.clone(), work)));
+    }
+
+    /// The application appends a row in one step.
+    pub fn write(&self, problem: &ProblemId, row: MemoryRow) -> WorkId {
+        let work = self.reserve(problem);
+        self.commit_row(problem, work, row);
+        work
+    }
+
+    /// Somebody changes a row, where it is there.
+    pub fn edit(&self, problem: &ProblemId, work: WorkId, edit: impl FnOnce(&mut MemoryRow)) {
+        self.change(|data| {
+            if let Some(row) = data.tables.get_mut(problem).and_then(|rows| rows.get_mut(&work)) {
+                edit(row);
+            }
+        });
+    }
+
+    /// Somebody deletes a row. Where it was the last one, its number is given out again.
+    pub fn delete(&self, problem: &ProblemId, work: WorkId) -> bool {
+        self.change(|data| {
+            let deleted = data.tables.get_mut(problem).and_then(|rows| rows.remove(&work)).is_some();
+            data.last_generated = data.tables.values().flat_map(|rows| rows.keys()).map(|w| w.get()).max().unwrap_or(0);
+            deleted
+        })
+    }
+
+    /// Everything that is committed in `problem`.
+    pub fn committed(&self, problem: &ProblemId) -> BTreeMap<WorkId, MemoryRow> {
+        self.data().tables.get(problem).cloned().unwrap_or_default()
+    }
+
+    /// The problems that have rows.
+    pub fn problems(&self) -> Vec<ProblemId> {
+        self.data().tables.keys().cloned().collect()
+    }
+
+    fn is_visible(&self, problem: &ProblemId) -> bool {
+        let exists = self.options.problems.as_ref().is_none_or(|all| all.contains(problem));
+        exists && !self.options.hidden.contains(problem)
+    }
+
+    fn is_open(&self, problem: &ProblemId, row: &MemoryRow, peer: Option<&SiteName>) -> bool {
+        let below = peer.and_then(|p| self.options.levels.get(p));
+        self.is_visible(problem) && row.public && below.is_none_or(|below| row.level < *below)
+    }
+
+    fn marker(&self, row: &MemoryRow) -> Option<String> {
+        let begins = |phrase: &String| row.text.strip_prefix(phrase.as_str()).is_some_and(|rest| rest.starts_with(' '));
+        self.options.phrases.iter().any(begins).then(|| row.text.clone())
+    }
+}
+
+impl Data {
+    fn next(&mut self, problem: &ProblemId, generated: bool) -> WorkId {
+        let last = if generated {
+            let reserved = self.reserved.iter().map(|(_, w)| w.get()).max().unwrap_or(0);
+            self.last_generated = self.last_generated.max(reserved) + 1;
+            return WorkId::new(self.last_generated).unwrap_or(WorkId::MIN);
+        } else {
+            let rows = self.tables.get(problem).and_then(|rows| rows.keys().next_back());
+            let reserved = self.reserved.iter().filter(|(p, _)| p == problem).map(|(_, w)| w);
+            rows.into_iter().chain(reserved).max().map_or(0, |w| w.get())
+        };
+        WorkId::new(last + 1).unwrap_or(WorkId::MIN)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn signal(&self) -> Result<u64, StoreError> {
+        Ok(self.data().commits)
+    }
+
+    async fn sweep(&self, after: Option<&ProblemId>, limit: usize) -> Result<Vec<Swept>, StoreError> {
+        let data = self.data().clone();
+        let behind = data.tables.iter().filter(|(p, rows)| !rows.is_empty() && after.is_none_or(|a| *p > a));
+        let swept = behind.take(limit).map(|(problem, rows)| {
+            let mut seen = String::new();
+            for (work, row) in rows {
+                let open = self.is_open(problem, row, None);
+                let peers: String = self
+                    .options
+                    .levels
+                    .keys()
+                    .map(|p| if self.is_open(problem, row, Some(p)) { '+' } else { '-' })
+                    .collect();
+                seen.push_str(&format!("{work} {open} {peers} {:?};", self.marker(row)));
+            }
+            Swept { problem: problem.clone(), digest: Digest::of(&seen).short() }
+        });
+        Ok(swept.collect())
+    }
+
+    async fn begin(&self, mode: Mode) -> Result<Box<dyn Txn>, StoreError> {
+        Ok(Box::new(MemoryTxn {
+            store: self.clone(),
+            snapshot: (mode == Mode::Read).then(|| self.data().clone()),
+            appended: Vec::new(),
+            savepoints: Vec::new(),
+            guards: Vec::new(),
+        }))
+    }
+
+    async fn conditions(&self, problem: &ProblemId, work: WorkId) -> Result<Option<Vec<Condition>>, StoreError> {
+        let Some(row) = self.committed(problem).remove(&work) else { return Ok(None) };
+        let condition = |name: &str, peer: Option<SiteName>, sql: String, passes| Condition {
+            name: name.into(),
+            peer,
+            sql,
+            passes,
+        };
+        let mut all = vec![
+            condition("share", None, "public".into(), row.public),
+            condition("problem.share", None, "not hidden".into(), self.is_visible(problem)),
+        ];
+        for (peer, below) in &self.options.levels {
+            all.push(condition("peer share", Some(peer.clone()), format!("level < {below}"), row.level < *below));
+        }
+        Ok(Some(all))
+    }
+}
+
+/// A transaction on a table in memory.
+struct MemoryTxn {
+    store: MemoryStore,
+    /// What a reading transaction sees; a writing one sees what is committed.
+    snapshot: Option<Arc<Data>>,
+    appended: Vec<(ProblemId, WorkId, MemoryRow)>,
+    savepoints: Vec<usize>,
+    guards: Vec<OwnedMutexGuard<()>>,
+}
+
+impl MemoryTxn {
+    fn table(&self, problem: &ProblemId) -> BTreeMap<WorkId, MemoryRow> {
+        let data = self.snapshot.clone().unwrap_or_else(|| self.store.data().clone());
+        let mut rows = data.tables.get(problem).cloned().unwrap_or_default();
+        rows.extend(self.appended.iter().filter(|(p, ..)| p == problem).map(|(_, w, row)| (*w, row.clone())));
+        rows
+    }
+
+    fn take(&self, append: &Append) -> Result<MemoryRow, StoreError> {
+        let options = &self.store.options;
+        let chars = append.text.chars().count();
+        let refusal = match options.text_chars_max {
+            Some(limit) if chars > limit => Some(Refusal { code: Code::TextTooLong, limit: Some(limit as u64) }),
+            _ => options.check.as_ref().and_then(|check| check(append)),
+        };
+        if let Some(refusal) = refusal {
+            return Err(StoreError::Row { refusal, detail: "the memory store's check".into() });
+        }
+        let level = append.fields.get("level").and_then(|l| l.as_deref()).and_then(|l| l.parse().ok()).unwrap_or(0);
+        Ok(MemoryRow {
+            text: append.text.clone(),
+            fields: append.fields.clone(),
+            public: append.kind == Kind::Entry,
+            level,
+        })
+    }
+}
+
+#[async_trait]
+impl Txn for MemoryTxn {
+    async fn lock(&mut self, shards: &BTreeSet<Shard>) -> Result<(), StoreError> {
+        for shard in shards {
+            if let Some(lock) = self.store.shards.get(usize::from(shard.0)) {
+                self.guards.push(lock.clone().lock_owned().await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows(&mut self, problems: &[ProblemId], peer: Option<&SiteName>) -> Result<Vec<ProblemRows>, StoreError> {
+        let rows = |problem: &ProblemId| {
+            let row = |(work, row): (WorkId, MemoryRow)| Row {
+                work,
+                marker: self.store.marker(&row),
+                open: self.store.is_open(problem, &row, peer),
+                bytes: row.text.len() as u64,
+            };
+            ProblemRows {
+                visible: self.store.is_visible(problem),
+                rows: self.table(problem).into_iter().map(row).collect(),
+            }
+        };
+        Ok(problems.iter().map(rows).collect())
+    }
+
+    async fn bodies(&mut self, rows: &[(ProblemId, WorkId)]) -> Result<Vec<Option<Body>>, StoreError> {
+        let mut tables: BTreeMap<&ProblemId, BTreeMap<WorkId, MemoryRow>> = BTreeMap::new();
+        let mut body = |(problem, work)| {
+            let table = tables.entry(problem).or_insert_with(|| self.table(problem));
+            table.get(work).map(|row| Body { text: Some(row.text.clone()), fields: row.fields.clone() })
+        };
+        Ok(rows.iter().map(|(problem, work)| body((problem, work))).collect())
+    }
+
+    async fn append(&mut self, rows: &[Append]) -> Result<Vec<WorkId>, StoreError> {
+        let mut works = Vec::with_capacity(rows.len());
+        for append in rows {
+            let row = self.take(append)?;
+            let work = self.store.reserve(&append.problem);
+            self.appended.push((append.problem.clone(), work, row));
+            works.push(work);
+        }
+        Ok(works)
+    }
+
+    async fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.savepoints.push(self.appended.len());
+        Ok(())
+    }
+
+    async fn rollback_to(&mut self) -> Result<(), StoreError> {
+        let keep = self.savepoints.pop().unwrap_or(0);
+        let undone = self.appended.split_off(keep);
+        self.store.release(&undone);
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<(), StoreError> {
+        self.savepoints.pop();
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        let appended = std::mem::take(&mut self.appended);
+        self.store.change(|data| {
+            for (problem, work, row) in appended {
+                data.reserved.remove(&(problem.clone(), work));
+                data.tables.entry(problem).or_default().insert(work, row);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl MemoryStore {
+    fn release(&self, rows: &[(ProblemId, WorkId, MemoryRow)]) {
+        if !rows.is_empty() {
+            self.change(|data| {
+                rows.iter().for_each(|(problem, work, _)| {
+                    data.reserved.remove(&(problem.clone(), *work));
+                });
+            });
+        }
+    }
+}
+
+impl Drop for MemoryTxn {
+    fn drop(&mut self) {
+        self.store.release(&std::mem::take(&mut self.appended));
+    }
+}
+
+/// How a numbering is called in [`MemoryOptions`].
+impl From<Numbering> for MemoryOptions {
+    fn from(numbering: Numbering) -> Self {
+        let phrases = vec![landbridge_core::scribe::DEFAULT_PHRASE.to_owned()];
+        Self { generated: numbering == Numbering::Generated, phrases, ..Self::default() }
+    }
+}
