@@ -1,2 +1,43 @@
-//! x
-fn main() {}
+//! The bridge: one executable for everything that an operator does.
+
+mod cache;
+mod cli;
+mod config;
+mod daemon;
+mod exit;
+mod lock;
+mod log;
+mod render;
+mod site;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(&cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let told = failure.to_string();
+            if !told.is_empty() {
+                render::note(&told);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<Exit, Failure> {
+    let (verbose, format) = cli.log();
+    log::start(verbose, format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| {
+        Failure::new(Exit::Left, format!("the system gives no threads: {e}"), "see the limits of this user (`ulimit -a`)")
+    })?;
+    runtime.block_on(cli.run())
+}

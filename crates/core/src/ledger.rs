@@ -17,6 +17,7 @@ pub struct Ledger {
     site: SiteName,
     problem: ProblemId,
     markers: IdSet,
+    disowned: IdSet,
     held: BTreeMap<SiteName, IdSet>,
     adopted: BTreeMap<SiteName, IdSet>,
     lost: BTreeMap<SiteName, IdSet>,
@@ -56,7 +57,9 @@ impl Ledger {
                 _ if retired.contains(work) => {
                     ledger.markers.insert(work);
                 }
-                Reading::Unverified(_) if disowned.contains(work) => {}
+                Reading::Unverified(_) if disowned.contains(work) => {
+                    ledger.disowned.insert(work);
+                }
                 Reading::Unverified(marker) => ledger.unverified.push((work, marker)),
                 Reading::Marker(marker) => {
                     ledger.markers.insert(work);
@@ -84,6 +87,7 @@ impl Ledger {
             site: site.clone(),
             problem: problem.clone(),
             markers: IdSet::new(),
+            disowned: IdSet::new(),
             held: BTreeMap::new(),
             adopted: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -258,6 +262,11 @@ impl Ledger {
             groups: Vec::new(),
             number: 1,
         }
+    }
+
+    /// The rows that are entries by an operator's word, although their text is a marker's.
+    pub fn disowned(&self) -> &IdSet {
+        &self.disowned
     }
 
     /// Everything that the markers say, in one marker for each peer: what `rekey` signs again.

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod pace;
 pub mod ports;
 pub mod send;
+pub mod survey;
 pub mod watch;
 
 pub use bridge::{Bridge, Decisions, Event, Limits, Observer, PeerPolicy};

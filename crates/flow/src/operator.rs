@@ -1,1 +1,172 @@
-//! x
+//! What an operator's word records: that a peer holds what was copied by other means (`adopt`), that a text is an entry
+//! although it looks like a marker (`disown`), and that markers are signed again (`rekey`). DESIGN §3, §9.
+//!
+//! Each is a marker like any other: in the history, sealed, written under the locks of DESIGN §5.
+
+use landbridge_core::{Group, IdSet, Ledger, Marker, ProblemId, Scribe, SiteName, WorkId};
+use thiserror::Error;
+
+use crate::bridge::{Bridge, shards};
+use crate::error::{Remedy, StoreError};
+use crate::ports::{Append, Kind, Mode, Txn};
+use crate::send::markers;
+
+/// Why an operator's word was not recorded.
+#[derive(Debug, Error)]
+pub enum OperatorError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is nothing to disown.
+    #[error("row {row} of problem {problem} is no marker that fails to verify, so there is nothing to disown")]
+    NotSuspended {
+        /// The problem.
+        problem: ProblemId,
+        /// The row.
+        row: WorkId,
+    },
+}
+
+/// How much was recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Problems that got a marker.
+    pub problems: u64,
+    /// Entries (`adopt`) or markers (`rekey`) that it speaks of.
+    pub rows: u64,
+    /// Problems left alone because they are suspended.
+    pub suspended: u64,
+}
+
+impl Recorded {
+    /// Both together.
+    pub fn and(self, other: Recorded) -> Recorded {
+        Recorded {
+            problems: self.problems + other.problems,
+            rows: self.rows + other.rows,
+            suspended: self.suspended + other.suspended,
+        }
+    }
+}
+
+/// Records of these problems that `peer` holds everything it is owed now. `dry`: only counts.
+pub async fn adopt(
+    bridge: &Bridge,
+    peer: &SiteName,
+    problems: &[ProblemId],
+    dry: bool,
+) -> Result<Recorded, StoreError> {
+    let relay = bridge.peers.get(peer).is_some_and(|p| p.relay);
+    let word = |ledger: &Ledger, rows: &[landbridge_core::entry::Row]| {
+        let owed: IdSet = (bridge.decisions.pending)(ledger, rows, peer, relay).iter().map(|row| row.work).collect();
+        let counted = owed.len();
+        let mut marker = ledger.marker_for(peer, &Default::default());
+        marker.say(Group::Adopted, owed);
+        Ok((if marker.says_nothing() { vec![] } else { markers(bridge, ledger, peer, marker)? }, counted))
+    };
+    record(bridge, Some(peer), problems, dry, &bridge.scribe, false, &word).await
+}
+
+/// Signs everything that the markers of these problems say again, by the first key of `scribe`, and retires the markers
+/// that said it before. `vouch`: markers that do not verify are taken for true, on the operator's word.
+pub async fn resign(
+    bridge: &Bridge,
+    scribe: &Scribe,
+    problems: &[ProblemId],
+    vouch: bool,
+    dry: bool,
+) -> Result<Recorded, StoreError> {
+    let word = |ledger: &Ledger, _: &[landbridge_core::entry::Row]| {
+        let old = ledger.marker_rows().clone();
+        if old.is_empty() {
+            return Ok((vec![], 0));
+        }
+        let counted = old.len();
+        let mut own = Marker::for_peer(bridge.site().clone());
+        own.say(Group::Held, ledger.disowned().clone());
+        own.say(Group::Lost, old);
+        let mut appends = Vec::new();
+        for marker in ledger.summary().into_iter().filter(|m| !m.says_nothing()).chain([own]) {
+            let about = marker.peer.site.clone();
+            let texts = scribe
+                .write(ledger.problem(), marker, ledger.marker_texts())
+                .map_err(|narrow| StoreError::Mapping(narrow.to_string()))?;
+            appends.extend(texts.into_iter().map(|text| Append {
+                problem: ledger.problem().clone(),
+                kind: Kind::Marker,
+                text,
+                fields: Default::default(),
+                site: about.clone(),
+            }));
+        }
+        Ok((appends, counted))
+    };
+    record(bridge, None, problems, dry, scribe, vouch, &word).await
+}
+
+/// Records that the text in `row` is an entry, although it is a complete marker that does not verify.
+pub async fn disown(bridge: &Bridge, problem: &ProblemId, row: WorkId) -> Result<(), OperatorError> {
+    loop {
+        let mut txn = bridge.store.begin(Mode::Write).await?;
+        txn.lock(&shards([problem])).await?;
+        let read = txn.rows(std::slice::from_ref(problem), None).await?.pop().unwrap_or_default();
+        let ledger = bridge.ledger(problem, &read.rows);
+        if !ledger.unverified().iter().any(|(work, _)| *work == row) {
+            return Err(OperatorError::NotSuspended { problem: problem.clone(), row });
+        }
+        let mut own = Marker::for_peer(bridge.site().clone());
+        own.say(Group::Held, IdSet::from_iter([row]));
+        let appends = markers(bridge, &ledger, bridge.site(), own)?;
+        match write(txn, &appends).await {
+            Err(taken) if taken.remedy().0 == Remedy::Now => continue,
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// What to append to one problem, and how many rows it speaks of.
+type Word<'a> =
+    dyn Fn(&Ledger, &[landbridge_core::entry::Row]) -> Result<(Vec<Append>, u64), StoreError> + Send + Sync + 'a;
+
+async fn record(
+    bridge: &Bridge,
+    peer: Option<&SiteName>,
+    problems: &[ProblemId],
+    dry: bool,
+    scribe: &Scribe,
+    vouch: bool,
+    word: &Word<'_>,
+) -> Result<Recorded, StoreError> {
+    loop {
+        let mut txn = bridge.store.begin(if dry { Mode::Read } else { Mode::Write }).await?;
+        if !dry {
+            txn.lock(&shards(problems)).await?;
+        }
+        let read = txn.rows(problems, peer).await?;
+        let (mut appends, mut recorded) = (Vec::new(), Recorded::default());
+        for (problem, read) in problems.iter().zip(read) {
+            let fold = if vouch { Ledger::fold_vouched } else { Ledger::fold };
+            let ledger = fold(scribe, problem, &read.rows);
+            if !ledger.unverified().is_empty() {
+                recorded.suspended += 1;
+                continue;
+            }
+            let (rows, counted) = word(&ledger, &read.rows)?;
+            recorded.problems += u64::from(!rows.is_empty());
+            recorded.rows += counted;
+            appends.extend(rows);
+        }
+        if dry || appends.is_empty() {
+            return Ok(recorded);
+        }
+        match write(txn, &appends).await {
+            Err(taken) if taken.remedy().0 == Remedy::Now => continue,
+            done => return done.map(|()| recorded),
+        }
+    }
+}
+
+async fn write(mut txn: Box<dyn Txn>, appends: &[Append]) -> Result<(), StoreError> {
+    txn.append(appends).await?;
+    txn.commit().await
+}

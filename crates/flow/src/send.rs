@@ -162,6 +162,7 @@ fn write_delivery(
     outgoing: &mut Outgoing,
 ) {
     let (mut entries, mut sent) = (Vec::new(), Vec::new());
+    let mut behind_bare = false;
     for (work, body) in bodies {
         // A row of the snapshot that has no body there is no longer part of the history.
         let Some(Body { text, fields }) = body else { continue };
@@ -172,7 +173,10 @@ fn write_delivery(
         };
         let origin = ledger.origin(work);
         let digest = Digest::of(&text);
-        let bare = !ledger.is_own(work) && !asked.wanted.contains(&origin);
+        // A third site's entry goes first without its body, and so does what stands behind it: where the peer lacks
+        // the one it takes none of the others, and no body should cross twice.
+        let bare = (behind_bare || !ledger.is_own(work)) && !asked.wanted.contains(&origin);
+        behind_bare |= bare;
         sent.push(Sent { work, origin: origin.clone(), digest });
         entries.push(Entry {
             origin,

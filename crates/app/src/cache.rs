@@ -1,0 +1,223 @@
+//! What was learnt and is in no table of the site: what peers refuse, what they lost, when they last answered. Kept in
+//! `FILE.cache` beside the configuration, for `status` and for `retry`.
+//!
+//! It is best effort: nothing waits for it, no decision rests on it, an unwritable or damaged file is a warning, and
+//! deleting it loses nothing that is not learnt again. It is also where events become log lines. Texts of entries are in
+//! neither.
+
+mod file;
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use landbridge_core::message::Refusal;
+use landbridge_core::{Origin, ProblemId, SiteName, WorkId};
+use landbridge_flow::{Event, Observer};
+
+pub use file::{Contact, Learnt, RefusedHere, RefusedThere, Wishes, Withheld};
+
+/// Notes that wait to be written; what comes on top is dropped and counted.
+const NOTES_MAX: usize = 1 << 16;
+/// Warnings that are remembered, so that each is logged once and not with every look.
+const SAID_MAX: usize = 10_000;
+
+/// The cache of one site.
+pub struct Cache {
+    path: PathBuf,
+    writer: Mutex<Option<Writer>>,
+    counts: Mutex<BTreeMap<SiteName, Counts>>,
+    said: Mutex<HashSet<u64>>,
+    dropped: AtomicU64,
+}
+
+/// What this process exchanged with one peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries that the peer holds and did not hold before.
+    pub sent: u64,
+    /// Entries that it delivered and that were appended here.
+    pub received: u64,
+}
+
+struct Writer {
+    notes: SyncSender<Note>,
+    thread: JoinHandle<()>,
+}
+
+/// Something to remember.
+#[derive(Debug)]
+enum Note {
+    /// A pass through everything begins: what is withheld will be found again. `count`: with new counters.
+    Begun { count: bool },
+    Sent { peer: SiteName, entries: u64 },
+    Received { peer: SiteName, entries: u64 },
+    RefusedThere { peer: SiteName, problem: ProblemId, refused: Vec<(WorkId, Origin, Refusal)> },
+    RefusedHere { peer: SiteName, problem: ProblemId, origin: Origin, refusal: Refusal, detail: String },
+    Diverged { peer: SiteName, problem: ProblemId, missing: String },
+    Withheld { problem: ProblemId, row: WorkId, why: &'static str },
+    Answered { peer: SiteName },
+    Failed { peer: SiteName, error: String },
+}
+
+impl Cache {
+    /// The cache beside the configuration file at `config`. Neither read nor made yet.
+    pub fn beside(config: &Path) -> Self {
+        let mut path = config.as_os_str().to_owned();
+        path.push(".cache");
+        Self {
+            path: path.into(),
+            writer: Mutex::default(),
+            counts: Mutex::default(),
+            said: Mutex::default(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// A pass through everything begins. `count`: the counters in the file begin again, as with a new daemon.
+    pub fn begin(&self, count: bool) {
+        self.note(Note::Begun { count });
+    }
+
+    /// What this process exchanged with each peer.
+    pub fn counts(&self) -> BTreeMap<SiteName, Counts> {
+        lock(&self.counts).clone()
+    }
+
+    /// What is in the file; nothing where there is none, or where it cannot be read.
+    pub fn learnt(&self) -> Learnt {
+        file::read(&self.path).unwrap_or_else(|e| {
+            tracing::warn!("the cache {} cannot be read ({e}); it may be deleted", self.path.display());
+            Learnt::default()
+        })
+    }
+
+    /// Wishes that a running bridge tries refused entries now: of one peer and one problem, or of all.
+    pub fn wish(&self, peer: Option<&SiteName>, problem: Option<&ProblemId>) -> rusqlite::Result<()> {
+        file::wish(&self.path, peer, problem)
+    }
+
+    /// What is wished from now on.
+    pub fn wishes(&self) -> Wishes {
+        Wishes::from_now(&self.path)
+    }
+
+    /// Waits until everything is written. What comes later begins anew.
+    pub fn finish(&self) {
+        let Some(writer) = lock(&self.writer).take() else { return };
+        drop(writer.notes);
+        if writer.thread.join().is_err() {
+            tracing::warn!("the cache {} was not written to its end", self.path.display());
+        }
+        match self.dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            dropped => tracing::warn!("{dropped} notes were not kept in the cache: it was written too slowly"),
+        }
+    }
+
+    /// Never waits: the exchange goes on whether or not this is remembered.
+    fn note(&self, note: Note) {
+        let mut writer = lock(&self.writer);
+        let writer = writer.get_or_insert_with(|| {
+            let (notes, incoming) = sync_channel(NOTES_MAX);
+            let path = self.path.clone();
+            Writer { notes, thread: std::thread::spawn(move || file::write(&path, &incoming)) }
+        });
+        if let Err(TrySendError::Full(_)) = writer.notes.try_send(note) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn count(&self, peer: &SiteName, add: impl FnOnce(&mut Counts)) {
+        add(lock(&self.counts).entry(peer.clone()).or_default());
+    }
+
+    /// Logs a warning; later only for those who look for everything.
+    fn warn(&self, sentence: &str) {
+        let mut hasher = DefaultHasher::new();
+        sentence.hash(&mut hasher);
+        let mut said = lock(&self.said);
+        if said.len() >= SAID_MAX {
+            said.clear();
+        }
+        if said.insert(hasher.finish()) {
+            tracing::warn!("{sentence}");
+        } else {
+            tracing::debug!("{sentence}");
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Observer for Cache {
+    fn event(&self, event: &Event<'_>) {
+        match *event {
+            Event::Sent { peer, problem, entries } => {
+                tracing::info!(%peer, %problem, entries, "sent");
+                self.count(peer, |c| c.sent += entries);
+                self.note(Note::Sent { peer: peer.clone(), entries });
+            }
+            Event::Received { peer, problem, entries } => {
+                tracing::info!(%peer, %problem, entries, "received");
+                self.count(peer, |c| c.received += entries);
+                self.note(Note::Received { peer: peer.clone(), entries });
+            }
+            Event::RefusedByPeer { peer, problem, refused } => {
+                for (row, _, refusal) in refused {
+                    self.warn(&format!("{peer} refuses row {row} of problem {problem}: {refusal}"));
+                }
+                if !refused.is_empty() {
+                    let (peer, problem) = (peer.clone(), problem.clone());
+                    self.note(Note::RefusedThere { peer, problem, refused: refused.to_vec() });
+                }
+            }
+            Event::RefusedHere { peer, problem, origin, refusal, detail } => {
+                self.warn(&format!("entry {origin} of {peer} for problem {problem} is refused: {refusal} ({detail})"));
+                let (peer, problem, origin) = (peer.clone(), problem.clone(), origin.clone());
+                self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: detail.to_owned() });
+            }
+            Event::Diverged { peer, problem, missing } => {
+                let missing = file::ranges(missing);
+                if !missing.is_empty() {
+                    self.warn(&format!("{peer} no longer holds of problem {problem}: {missing}"));
+                }
+                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing });
+            }
+            Event::Differs { peer, problem, origin, row } => {
+                self.warn(&format!(
+                    "entry {origin} of {peer} for problem {problem} is here with another text, in row {row}; both are kept"
+                ));
+            }
+            Event::Suspended { problem, rows } => {
+                let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
+                let rows = rows.join(", ");
+                self.warn(&format!("problem {problem} is suspended: markers that do not verify, in rows {rows}"));
+            }
+            Event::Withheld { problem, row, why } => {
+                self.warn(&format!("row {row} of problem {problem} is not sent: {why}"));
+                self.note(Note::Withheld { problem: problem.clone(), row, why });
+            }
+            Event::PeerAnswered { peer } => {
+                tracing::debug!(%peer, "answered");
+                self.note(Note::Answered { peer: peer.clone() });
+            }
+            Event::PeerFailed { peer, error, pause } => {
+                let error = error.to_string();
+                tracing::debug!(%peer, ?pause, "tried again after the pause");
+                self.warn(&format!("{peer} {error}"));
+                self.note(Note::Failed { peer: peer.clone(), error });
+            }
+            Event::StoreFailed { error, pause } => {
+                tracing::debug!(?pause, "tried again after the pause");
+                self.warn(&format!("{error}; next: {}", error.remedy().1));
+            }
+        }
+    }
+}

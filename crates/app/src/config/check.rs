@@ -1,0 +1,368 @@
+//! From the file as written to the checked value: the site, its database, pauses and limits.
+//!
+//! A [`Checker`] collects faults and goes on; a value is nothing where it has a fault. `history` and `peers` do the
+//! same for their sections.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use landbridge_core::SiteName;
+use toml::Spanned;
+
+use super::checked::{BUSY_DEFAULT, Config, DatabaseUrl, Limits, Pace};
+use super::env::{EnvFault, expand};
+use super::fault::Finding;
+use super::file::{ConfigFile, LimitsFile, PaceFile, SizeText, Text};
+use super::units::{self, A_DURATION, A_SIZE};
+use super::walk::Walk;
+
+/// What a site may be called.
+pub(super) const A_SITE: &str = "write 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit";
+
+/// Collects faults.
+pub(super) struct Checker<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    spoiled: BTreeSet<(usize, String)>,
+    /// What was found so far.
+    pub findings: Vec<Finding>,
+}
+
+/// A section of the file, for messages about what it lacks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Section {
+    /// As it is written, with brackets.
+    pub label: &'static str,
+    /// Where it begins.
+    pub at: usize,
+}
+
+/// The top of the file, before any section.
+pub(super) const TOP: Section = Section { label: "", at: 0 };
+
+/// A text with everything from the environment in it.
+#[derive(Clone)]
+pub(super) struct Value {
+    /// The text.
+    pub text: String,
+    /// Where it stands.
+    pub at: usize,
+    written: String,
+}
+
+impl Value {
+    /// The value for a message: as written in the file, so that nothing from the environment shows.
+    pub fn shown(&self) -> String {
+        format!("\"{}\"", self.plain())
+    }
+
+    /// The same without quotes.
+    pub fn plain(&self) -> String {
+        let mut short: String = self.written.chars().take(60).collect();
+        if short.len() < self.written.len() {
+            short.push_str("...");
+        }
+        short.escape_debug().to_string()
+    }
+}
+
+impl<'a> Checker<'a> {
+    /// Goes on from what the walk found.
+    pub fn new(env: &'a dyn Fn(&str) -> Option<String>, walk: Walk) -> Self {
+        Self { env, spoiled: walk.spoiled, findings: walk.findings }
+    }
+
+    /// Notes a fault.
+    pub fn fault(&mut self, at: usize, what: impl Into<String>, instead: impl Into<String>) {
+        self.findings.push(Finding { at, what: what.into(), instead: instead.into() });
+    }
+
+    /// Whether `key` was in the section before the walk took it out.
+    pub fn is_spoiled(&self, section: Section, key: &str) -> bool {
+        self.spoiled.contains(&(section.at, key.to_owned()))
+    }
+
+    /// The text with everything from the environment in it.
+    pub fn value(&mut self, written: &Text) -> Option<Value> {
+        let at = written.span().start;
+        match expand(written.get_ref(), self.env) {
+            Ok(text) => Some(Value { text, at, written: written.get_ref().clone() }),
+            Err(faults) => {
+                for fault in faults {
+                    match fault {
+                        EnvFault::Missing(name) => self.fault(
+                            at,
+                            format!("the environment has no variable {name} (or it is no UTF-8)"),
+                            format!("set it before the start, or write $${{{name}}} where these characters are meant"),
+                        ),
+                        EnvFault::Form => self.fault(
+                            at,
+                            "`${` is not followed by the name of a variable and `}`",
+                            "write `${NAME}`, or `$${` where these characters are meant",
+                        ),
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// A value that may be absent.
+    pub fn optional(&mut self, written: Option<&Text>) -> Option<Value> {
+        written.and_then(|w| self.value(w))
+    }
+
+    /// A value that must be there; `instead` says what to write where it is not.
+    pub fn required(&mut self, written: Option<&Text>, section: Section, key: &str, instead: &str) -> Option<Value> {
+        match written {
+            Some(written) => self.value(written),
+            None => {
+                self.missing(section, key, instead);
+                None
+            }
+        }
+    }
+
+    /// Notes that `key` is absent from the section.
+    pub fn missing(&mut self, section: Section, key: &str, instead: &str) {
+        if !self.is_spoiled(section, key) {
+            let place = if section.label.is_empty() {
+                "at the top of the file".into()
+            } else {
+                format!("in {}", section.label)
+            };
+            self.fault(section.at, format!("`{key}` is missing {place}"), instead);
+        }
+    }
+
+    /// A site's name.
+    pub fn site(&mut self, value: &Value) -> Option<SiteName> {
+        let site = value.text.parse().ok();
+        if site.is_none() {
+            self.fault(value.at, format!("{} is no name of a site", value.shown()), A_SITE);
+        }
+        site
+    }
+
+    /// The whole configuration; nothing where there is a fault.
+    pub fn config(&mut self, file: &ConfigFile, path: &Path) -> Option<Config> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let site =
+            self.required(file.site.as_ref(), TOP, "site", "write `site = \"NAME\"`, unique among all bridged sites");
+        let site = site.and_then(|s| self.site(&s));
+        let key_file = self.key_file(file, folder);
+        let (database, busy) = self.database(file, folder);
+        let history = self.history(file);
+        let listen = self.listen(file);
+        let peers = self.peers(file, site.as_ref(), listen);
+        let pace = self.pace(&file.pace);
+        let limits = self.limits(&file.limits);
+
+        let (history, mut mapping) = history?;
+        let (peers, conditions) = peers?;
+        mapping.peers = conditions;
+        Some(Config {
+            path: path.to_owned(),
+            site: site?,
+            key_file: key_file?,
+            database: database?,
+            busy,
+            history,
+            mapping,
+            listen,
+            peers,
+            pace,
+            limits,
+        })
+    }
+
+    fn key_file(&mut self, file: &ConfigFile, folder: &Path) -> Option<PathBuf> {
+        const INSTEAD: &str = "write `key_file = \"landbridge.key\"`; `landbridge init` makes the file";
+        let value = self.required(file.key_file.as_ref(), TOP, "key_file", INSTEAD)?;
+        if value.text.is_empty() || value.text.contains('\0') {
+            self.fault(value.at, "`key_file` is not the name of a file", INSTEAD);
+            return None;
+        }
+        Some(folder.join(value.text))
+    }
+
+    fn database(&mut self, file: &ConfigFile, folder: &Path) -> (Option<DatabaseUrl>, Duration) {
+        const INSTEAD: &str = "write `url = \"sqlite:FILE\"`";
+        let Some(database) = &file.database else {
+            if !self.is_spoiled(TOP, "database") {
+                self.fault(
+                    0,
+                    "the section [database] is missing",
+                    "write `[database]` and under it `url = \"sqlite:FILE\"`",
+                );
+            }
+            return (None, BUSY_DEFAULT);
+        };
+        let section = Section { label: "[database]", at: database.span().start };
+        let database = database.get_ref();
+        let busy = self.duration(database.busy.as_ref(), "busy", BUSY_DEFAULT, MILLI..=DAY);
+        let url = self.required(database.url.as_ref(), section, "url", INSTEAD);
+        let url = url.and_then(|url| match sqlite_file(&url.text) {
+            Ok(file) => Some(DatabaseUrl::Sqlite(folder.join(file))),
+            Err(what) => {
+                self.fault(url.at, what, INSTEAD);
+                None
+            }
+        });
+        (url, busy)
+    }
+
+    fn pace(&mut self, file: &PaceFile) -> Pace {
+        let default = Pace::default();
+        let (retry_first, retry_longest) = self.retry(file.retry.as_ref(), &default);
+        Pace {
+            gather: self.duration(file.gather.as_ref(), "gather", default.gather, Duration::ZERO..=HOUR),
+            retry_first,
+            retry_longest,
+            sweep: self.duration(file.sweep.as_ref(), "sweep", default.sweep, SECOND..=30 * DAY),
+            poll: self.duration(file.poll.as_ref(), "poll", default.poll, MILLI..=HOUR),
+        }
+    }
+
+    fn retry(&mut self, written: Option<&Spanned<Vec<Text>>>, default: &Pace) -> (Duration, Duration) {
+        const INSTEAD: &str = "write the first and the longest pause, as in `retry = [\"1s\", \"5m\"]`";
+        let defaults = (default.retry_first, default.retry_longest);
+        let Some(written) = written else { return defaults };
+        let [first, longest] = written.get_ref().as_slice() else {
+            let parts = written.get_ref().len();
+            let what = format!("`retry` has two parts, and there {} {parts}", if parts == 1 { "is" } else { "are" });
+            self.fault(written.span().start, what, INSTEAD);
+            return defaults;
+        };
+        let before = self.findings.len();
+        let first = self.duration(Some(first), "retry", defaults.0, MILLI..=DAY);
+        let longest = self.duration(Some(longest), "retry", defaults.1, MILLI..=DAY);
+        if first > longest && self.findings.len() == before {
+            self.fault(written.span().start, "the first pause of `retry` is longer than the longest", INSTEAD);
+        }
+        (first, longest)
+    }
+
+    fn limits(&mut self, file: &LimitsFile) -> Limits {
+        let default = Limits::default();
+        let before = self.findings.len();
+        let limits = Limits {
+            batch_entries_max: self.count(
+                file.batch_entries_max.as_ref(),
+                "batch_entries_max",
+                default.batch_entries_max,
+                1_000_000,
+            ),
+            batch_bytes_max: self.size(file.batch_bytes_max.as_ref(), "batch_bytes_max", default.batch_bytes_max),
+            entry_bytes_max: self.size(file.entry_bytes_max.as_ref(), "entry_bytes_max", default.entry_bytes_max),
+            batch_problems_max: self.count(
+                file.batch_problems_max.as_ref(),
+                "batch_problems_max",
+                default.batch_problems_max,
+                100_000,
+            ),
+        };
+        if limits.entry_bytes_max > limits.batch_bytes_max && self.findings.len() == before {
+            let entry = file.entry_bytes_max.as_ref().map(Spanned::span);
+            let at = entry.or(file.batch_bytes_max.as_ref().map(Spanned::span)).map_or(0, |s| s.start);
+            let what = format!(
+                "`entry_bytes_max` ({}) is more than `batch_bytes_max` ({}): such an entry would fit in no batch",
+                size_shown(file.entry_bytes_max.as_ref(), "1MiB"),
+                size_shown(file.batch_bytes_max.as_ref(), "8MiB")
+            );
+            self.fault(at, what, "raise `batch_bytes_max` or lower `entry_bytes_max`");
+        }
+        limits
+    }
+
+    fn duration(
+        &mut self,
+        written: Option<&Text>,
+        name: &str,
+        default: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) -> Duration {
+        let Some(value) = self.optional(written) else { return default };
+        match units::duration(&value.text) {
+            None => self.fault(value.at, format!("`{name}` = {} is no duration", value.shown()), A_DURATION),
+            Some(duration) if allowed.contains(&duration) => return duration,
+            Some(_) => self.fault(
+                value.at,
+                format!("`{name}` = {} is out of bounds", value.shown()),
+                format!("write {:?} to {}h", allowed.start(), allowed.end().as_secs() / 3600),
+            ),
+        }
+        default
+    }
+
+    fn count(&mut self, written: Option<&Spanned<i64>>, name: &str, default: usize, max: usize) -> usize {
+        let Some(written) = written else { return default };
+        match usize::try_from(*written.get_ref()) {
+            Ok(count) if (1..=max).contains(&count) => count,
+            _ => {
+                let what = format!("`{name}` = {} is out of bounds", written.get_ref());
+                self.fault(written.span().start, what, format!("write 1 to {max}"));
+                default
+            }
+        }
+    }
+
+    fn size(&mut self, written: Option<&Spanned<SizeText>>, name: &str, default: u64) -> u64 {
+        let Some(written) = written else { return default };
+        let at = written.span().start;
+        let (bytes, shown) = match written.get_ref() {
+            SizeText::Bytes(n) => (u64::try_from(*n).unwrap_or(0), n.to_string()),
+            SizeText::Text(text) => {
+                let Some(value) = self.value(&Spanned::new(written.span(), text.clone())) else { return default };
+                let Some(bytes) = units::size(&value.text) else {
+                    self.fault(at, format!("`{name}` = {} is no size", value.shown()), A_SIZE);
+                    return default;
+                };
+                (bytes, value.shown())
+            }
+        };
+        if !(1..=1 << 30).contains(&bytes) {
+            self.fault(at, format!("`{name}` = {shown} is out of bounds"), "write \"1B\" to \"1GiB\"");
+            return default;
+        }
+        bytes
+    }
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// A size as written, for a message.
+fn size_shown(written: Option<&Spanned<SizeText>>, default: &str) -> String {
+    match written.map(Spanned::get_ref) {
+        Some(SizeText::Bytes(n)) => n.to_string(),
+        Some(SizeText::Text(text)) => text.escape_debug().to_string(),
+        None => format!("{default} where nothing is written"),
+    }
+}
+
+/// The file of a database url, or what is wrong with it. A url may hold a password and is never quoted.
+fn sqlite_file(url: &str) -> Result<&str, String> {
+    let (scheme, rest) = url.split_once(':').ok_or("`url` does not begin with the kind of the database")?;
+    match scheme {
+        "sqlite" => {}
+        "postgres" | "postgresql" => return Err("PostgreSQL comes with a later version of Landbridge".into()),
+        "mysql" | "mariadb" => return Err("MySQL and MariaDB come with a later version of Landbridge".into()),
+        "odbc" => return Err("ODBC comes with a later version of Landbridge".into()),
+        _ => return Err("`url` names a kind of database that is not known".into()),
+    }
+    let file = match rest.strip_prefix("//") {
+        Some(absolute) if absolute.starts_with('/') => absolute,
+        Some(_) => return Err("`url` names a host, and SQLite has none".into()),
+        None => rest,
+    };
+    match file {
+        "" => Err("`url` names no file".into()),
+        ":memory:" => Err("a database in memory is gone when the bridge stops".into()),
+        _ if file.contains('\0') => Err("`url` is not the name of a file".into()),
+        _ => Ok(file),
+    }
+}

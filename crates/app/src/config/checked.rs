@@ -1,0 +1,145 @@
+//! The configuration as the rest of the program sees it: every value valid, every default filled in.
+//!
+//! Made only by [`super::check`]. What the database and the peers have to say about it is not known here.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use landbridge_core::SiteName;
+use landbridge_stores::mapping::Mapping;
+
+use super::secret::Secret;
+
+/// The configuration of one site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    /// This site.
+    pub site: SiteName,
+    /// The file with the keys that seal markers.
+    pub key_file: PathBuf,
+    /// The database with the history.
+    pub database: DatabaseUrl,
+    /// How long a command waits for a lock that another program holds.
+    pub busy: Duration,
+    /// The history's name, equal at all its sites.
+    pub history: String,
+    /// Which table and columns the history is.
+    pub mapping: Mapping,
+    /// Where peers reach this bridge; nothing where it only dials out. Loopback in this version.
+    pub listen: Option<SocketAddr>,
+    /// The other sites, in the order of the file. Their `share` conditions are in the mapping.
+    pub peers: Vec<Peer>,
+    /// Pauses.
+    pub pace: Pace,
+    /// How much at once.
+    pub limits: Limits,
+}
+
+/// A database, by vendor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file of SQLite.
+    Sqlite(PathBuf),
+}
+
+/// Another site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: SiteName,
+    /// Where its bridge is reached, `http://HOST[:PORT]` without a path; nothing where it dials us.
+    pub url: Option<String>,
+    /// Whether deliveries are fetched from it, over connections that this site opens.
+    pub pull: bool,
+    /// Whether it is also sent what other sites wrote.
+    pub relay: bool,
+    /// The origins for which it may speak, besides itself.
+    pub relay_from: BTreeSet<SiteName>,
+    /// Whether entries exchanged with it may go further.
+    pub onward: bool,
+    /// Nothing is sent to it or taken from it.
+    pub paused: bool,
+    /// The secret that both sides show each other.
+    pub token: Secret,
+}
+
+/// Pauses. No outcome depends on them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// How long more entries are waited for, before a marker is spent on one.
+    pub gather: Duration,
+    /// The first pause after a failure.
+    pub retry_first: Duration,
+    /// The longest.
+    pub retry_longest: Duration,
+    /// How often everything is looked through.
+    pub sweep: Duration,
+    /// How often the database is asked whether it changed.
+    pub poll: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            gather: Duration::from_millis(200),
+            retry_first: Duration::from_secs(1),
+            retry_longest: Duration::from_mins(5),
+            sweep: Duration::from_hours(1),
+            poll: Duration::from_millis(200),
+        }
+    }
+}
+
+/// How much at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries of one batch.
+    pub batch_entries_max: usize,
+    /// Bytes of text of one batch.
+    pub batch_bytes_max: u64,
+    /// Bytes of one entry's text.
+    pub entry_bytes_max: u64,
+    /// Problems that one transaction looks at.
+    pub batch_problems_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { batch_entries_max: 5000, batch_bytes_max: 8 << 20, entry_bytes_max: 1 << 20, batch_problems_max: 500 }
+    }
+}
+
+/// How long a command waits for a lock where the configuration does not say.
+pub const BUSY_DEFAULT: Duration = Duration::from_secs(30);
+
+impl Config {
+    /// The peer of this name.
+    pub fn peer(&self, name: &SiteName) -> Option<&Peer> {
+        self.peers.iter().find(|p| p.name == *name)
+    }
+
+    /// What is allowed and yet worth a sentence to the operator.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.peers.is_empty() {
+            notes.push("there is no [[peer]], so nothing is exchanged with anybody".to_owned());
+        }
+        let problem_share = self.mapping.problems.as_ref().and_then(|p| p.share.as_ref());
+        if self.mapping.share.is_none() && problem_share.is_none() {
+            for peer in self.peers.iter().filter(|p| self.mapping.peers.get(&p.name).is_none_or(Option::is_none)) {
+                notes.push(format!(
+                    "no `share` holds anything back from {}: every row of the history goes there",
+                    peer.name
+                ));
+            }
+        }
+        for peer in self.peers.iter().filter(|p| p.paused) {
+            notes.push(format!("{} is paused: nothing is exchanged with it", peer.name));
+        }
+        notes
+    }
+}

@@ -1,0 +1,92 @@
+//! `FILE.lock` beside the configuration: held shared by whatever exchanges entries (`run`, `sync`), and alone by what
+//! must not happen meanwhile (`rekey`). The system lets it go when the process ends, however it ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure};
+
+/// Holds the lock until it is dropped.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "the lock lives as long as the open file")] Option<File>);
+
+/// Says that this process exchanges entries. Where the folder takes no file, there is no lock and a warning.
+pub fn shared(config: &Path) -> Result<Lock, Failure> {
+    let path = path(config);
+    let file = match open(&path) {
+        Ok(file) => file,
+        Err(e) => {
+            tracing::warn!("{} cannot be made ({e}), so `rekey` will not notice this bridge", path.display());
+            return Ok(Lock(None));
+        }
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Lock(Some(file))),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            Exit::Configuration,
+            format!("{} is held by a `landbridge rekey`", path.display()),
+            "start again when it is done",
+        )),
+        Err(TryLockError::Error(e)) => Err(failed(&path, &e)),
+    }
+}
+
+/// Makes sure that no bridge runs with this configuration, now or until the lock is dropped.
+pub fn alone(config: &Path) -> Result<Lock, Failure> {
+    let path = path(config);
+    let file = open(&path).map_err(|e| failed(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(Some(file))),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            Exit::Configuration,
+            format!("a bridge runs with {}", config.display()),
+            "stop the bridge first (`landbridge run` or `landbridge sync`), then try again",
+        )),
+        Err(TryLockError::Error(e)) => Err(failed(&path, &e)),
+    }
+}
+
+/// Whether a bridge runs with this configuration, as far as can be seen. Makes no file.
+pub fn is_running(config: &Path) -> bool {
+    let Ok(file) = File::open(path(config)) else { return false };
+    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+fn path(config: &Path) -> PathBuf {
+    let mut path = config.as_os_str().to_owned();
+    path.push(".lock");
+    path.into()
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    let next = "give this user the right to write the folder of the configuration";
+    Failure::new(Exit::Configuration, format!("{} cannot be locked: {error}", path.display()), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_bridge_is_noticed_and_several_may_run() {
+        let folder = std::env::temp_dir().join(format!("landbridge-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("a.toml");
+        assert!(!is_running(&config));
+        let one = shared(&config).unwrap();
+        let two = shared(&config).unwrap();
+        assert!(is_running(&config));
+        assert_eq!(alone(&config).unwrap_err().exit, Exit::Configuration);
+        drop((one, two));
+        assert!(!is_running(&config));
+        let lock = alone(&config).unwrap();
+        assert!(shared(&config).is_err());
+        drop(lock);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,153 @@
+//! One site, opened: configuration, keys, database and what the flow needs of them. Every verb begins here; none of them
+//! puts a bridge together by itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use landbridge_core::{Keyring, Scribe, SiteName};
+use landbridge_flow::bridge::Pauses;
+use landbridge_flow::ports::Store;
+use landbridge_flow::{Bridge, Limits, PeerPolicy, StoreError};
+use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Tap, Token, TokenError};
+use landbridge_stores::sqlite::{SqliteOptions, SqliteStore};
+
+use crate::cache::Cache;
+use crate::config::keyfile::load_keys;
+use crate::config::{self, Config, DatabaseUrl, Peer};
+use crate::exit::{Exit, Failure};
+
+/// The least that the largest message may be.
+const BODY_BYTES_MIN: usize = 16 << 20;
+
+/// One site.
+pub struct Site {
+    /// Its configuration.
+    pub config: Config,
+    /// The keys that its markers are sealed and verified with.
+    pub keys: Keyring,
+    /// What the flow works with. Its observer is the cache.
+    pub bridge: Arc<Bridge>,
+    /// What was learnt and is in no table of the site.
+    pub cache: Arc<Cache>,
+}
+
+impl Site {
+    /// Opens the site whose configuration is at `path`. Nothing is written.
+    pub async fn open(path: &Path) -> Result<Self, Failure> {
+        let config = config::load(path)?;
+        let keys = load_keys(&config.key_file)?;
+        Self::with_keys(config, keys).await
+    }
+
+    /// Opens the site of `config` with these keys instead of those in its key file.
+    pub async fn with_keys(config: Config, keys: Keyring) -> Result<Self, Failure> {
+        let DatabaseUrl::Sqlite(path) = config.database.clone();
+        let (mapping, options) = (config.mapping.clone(), SqliteOptions { busy: config.busy });
+        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, mapping, options)).await;
+        let store = opened.map_err(|_| StoreError::Broken("opening it ended early".to_owned()))??;
+        Ok(Self::over(config, keys, Arc::new(store)))
+    }
+
+    fn over(config: Config, keys: Keyring, store: Arc<dyn Store>) -> Self {
+        let (phrases, width) = (config.mapping.phrases.clone(), store.capabilities().text_chars_max);
+        let scribe = Scribe::new(config.site.clone(), &config.history, phrases, keys.clone(), width);
+        let cache = Arc::new(Cache::beside(&config.path));
+        let peers = config.peers.iter().map(|peer| (peer.name.clone(), policy(peer))).collect();
+        let mut bridge = Bridge::new(&config.history, scribe, store, peers, cache.clone());
+        bridge.limits = limits(&config);
+        bridge.pauses = pauses(&config);
+        Self { config, keys, bridge: Arc::new(bridge), cache }
+    }
+
+    /// The name of the site.
+    pub fn name(&self) -> &SiteName {
+        &self.config.site
+    }
+
+    /// The peer of this name; a usage failure that names the peers there are, where there is none.
+    pub fn peer(&self, name: &SiteName) -> Result<&Peer, Failure> {
+        let known = || match &self.config.peers[..] {
+            [] => "there is no [[peer]] in the configuration".to_owned(),
+            peers => format!("the peers are: {}", peers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")),
+        };
+        let unknown = || Failure::usage(format!("{name} is no peer of site {}", self.name()), known());
+        self.config.peer(name).ok_or_else(unknown)
+    }
+
+    /// The bridge of `peer`, to be called over HTTP; nothing where it has no url because it dials us. Nothing is sent
+    /// yet. `tap` sees every message.
+    pub fn dial(&self, peer: &Peer, tap: Option<Arc<dyn Tap>>) -> Result<Option<HttpPeer>, Failure> {
+        let Some(url) = &peer.url else { return Ok(None) };
+        let mut options = ClientOptions::new(url);
+        options.token = Some(token(peer)?);
+        options.body_bytes_max = self.body_bytes_max();
+        options.tap = tap;
+        let wrong = |e: ClientError| {
+            let next = "correct its url in the configuration; one is written http://127.0.0.1:7420";
+            Failure::new(Exit::Configuration, format!("[[peer]] {}: {e}", peer.name), next)
+        };
+        HttpPeer::new(options).map(Some).map_err(wrong)
+    }
+
+    /// The peers and their tokens, as the listener tells them apart.
+    pub fn auth(&self) -> Result<Auth, Failure> {
+        let tokens: Result<Vec<_>, Failure> =
+            self.config.peers.iter().map(|peer| Ok((peer.name.clone(), Some(token(peer)?)))).collect();
+        Auth::new(tokens?).map_err(|e| {
+            Failure::new(Exit::Configuration, e.to_string(), "correct the [[peer]] sections in the configuration")
+        })
+    }
+
+    /// The largest message that is sent or taken: a batch, and what JSON puts around it.
+    pub fn body_bytes_max(&self) -> usize {
+        let batch = usize::try_from(self.config.limits.batch_bytes_max).unwrap_or(usize::MAX);
+        batch.saturating_mul(2).max(BODY_BYTES_MIN)
+    }
+
+    /// How the database is called in messages to people.
+    pub fn database(&self) -> String {
+        let DatabaseUrl::Sqlite(path) = &self.config.database;
+        path.display().to_string()
+    }
+}
+
+impl Drop for Site {
+    /// What was learnt is in the file before the command ends.
+    fn drop(&mut self) {
+        self.cache.finish();
+    }
+}
+
+fn token(peer: &Peer) -> Result<Token, Failure> {
+    peer.token.reveal().parse().map_err(|e: TokenError| {
+        let next = "give both sites the same new token";
+        Failure::new(Exit::Configuration, format!("[[peer]] {}: {e}", peer.name), next)
+    })
+}
+
+fn policy(peer: &Peer) -> PeerPolicy {
+    PeerPolicy { relay: peer.relay, relay_from: peer.relay_from.clone(), onward: peer.onward, paused: peer.paused }
+}
+
+fn limits(config: &Config) -> Limits {
+    let written = &config.limits;
+    Limits {
+        batch_entries_max: written.batch_entries_max,
+        batch_bytes_max: written.batch_bytes_max,
+        batch_problems_max: written.batch_problems_max,
+        entry_bytes_max: written.entry_bytes_max,
+        ..Limits::default()
+    }
+}
+
+fn pauses(config: &Config) -> Pauses {
+    let pace = &config.pace;
+    Pauses {
+        gather: pace.gather,
+        retry_first: pace.retry_first,
+        retry_longest: pace.retry_longest,
+        poll: pace.poll,
+        sweep: pace.sweep,
+        ..Pauses::default()
+    }
+}

@@ -1,0 +1,79 @@
+//! `landbridge-sim run` plays seeds and stops at the first violation; `landbridge-sim compare` shows what the published
+//! methods lose over the same seeds.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use clap::{Parser, Subcommand};
+use landbridge_sim::world::{Violation, Wrong};
+use landbridge_sim::{Plan, Report, run};
+
+#[derive(Parser)]
+#[command(name = "landbridge-sim", about = "Plays worlds of bridged sites and looks at the invariants of the design")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Plays worlds and stops at the first violation.
+    Run {
+        /// How many seeds.
+        #[arg(long, default_value_t = 2000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Run { seeds, from } => play(from, seeds),
+    }
+}
+
+fn play(from: u64, seeds: u64) -> ExitCode {
+    let next = AtomicU64::new(from);
+    let until = from.saturating_add(seeds);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let worker = || {
+        let mut sum = Report::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= until {
+                return Ok(sum);
+            }
+            let plan = Plan::new(seed);
+            let kind = format!("{} of {} sites", plan.topology, plan.sites.len());
+            match run(plan, Wrong::NOTHING) {
+                Ok(report) => sum = sum.and(report),
+                Err(violation) => {
+                    next.store(until, Ordering::Relaxed);
+                    return Err((seed, kind, violation));
+                }
+            }
+        }
+    };
+    let mut done = Report::default();
+    let results: Vec<Result<Report, (u64, String, Violation)>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().filter_map(|w| w.join().ok()).collect()
+    });
+    let finished = results.len() == workers;
+    for result in results {
+        match result {
+            Ok(report) => done = done.and(report),
+            Err((seed, kind, violation)) => {
+                eprintln!("seed {seed} ({kind}): {violation}");
+                eprintln!("again: cargo run --release -p landbridge-sim -- run --from {seed} --seeds 1");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let Report { entries, messages, crashes, steps } = done;
+    println!("{seeds} worlds, {entries} entries, {messages} messages, {crashes} crashes, {steps} steps: no violation");
+    if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

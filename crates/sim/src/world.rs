@@ -1,0 +1,380 @@
+//! A world: writers write, bridges exchange, things go wrong; then writing stops, links heal, and the invariants are
+//! looked at.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use landbridge_core::scribe::DEFAULT_PHRASE;
+use landbridge_core::{Keyring, OriginSet, ProblemId, Scribe, SiteName};
+use landbridge_flow::bridge::{Bridge, Decisions, Event, Limits, Observer, Pauses, PeerPolicy};
+use landbridge_flow::exchange::{Answering, Line, deliver, fetch};
+use landbridge_flow::ports::{Clock, Peer, Store};
+use landbridge_flow::watch::watch;
+use landbridge_stores::memory::{MemoryOptions, MemoryStore};
+use thiserror::Error;
+
+use crate::executor::{Dice, Executor, Time, locked};
+use crate::faults::{Fate, FaultyStore, JumpingClock};
+use crate::invariants;
+use crate::network::{Network, Seen, SimPeer};
+use crate::plan::{LinkPlan, Plan, SitePlan};
+use crate::script::Script;
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{invariant}: {what}")]
+pub struct Violation {
+    /// Which (DESIGN §11).
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What a world did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// Entries written.
+    pub entries: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Crashes of a site.
+    pub crashes: u64,
+    /// Steps of the executor.
+    pub steps: u64,
+}
+
+impl Report {
+    /// Both together.
+    pub fn and(self, other: Report) -> Report {
+        Report {
+            entries: self.entries + other.entries,
+            messages: self.messages + other.messages,
+            crashes: self.crashes + other.crashes,
+            steps: self.steps + other.steps,
+        }
+    }
+}
+
+/// What is done wrongly on purpose, to see whether it is noticed.
+#[derive(Clone, Copy)]
+pub struct Wrong {
+    /// Decisions in place of the design's.
+    pub decisions: Decisions,
+    /// Wraps the store that a bridge sees.
+    pub store: fn(Arc<dyn Store>) -> Arc<dyn Store>,
+}
+
+impl Wrong {
+    /// Nothing.
+    pub const NOTHING: Wrong = Wrong { decisions: Decisions::DESIGN, store: |store| store };
+}
+
+/// How many steps without an end are too many.
+const STEPS_MAX: u64 = 3_000_000;
+/// How long a healed world may take to come to rest.
+const REST_MAX: Duration = Duration::from_secs(6 * 3600);
+/// How long a world at rest is watched.
+const QUIET: Duration = Duration::from_secs(150);
+
+/// Everything there is.
+pub struct World {
+    /// The seed's plan.
+    pub plan: Plan,
+    /// The tables, by site.
+    pub stores: Vec<MemoryStore>,
+    /// The scribes, by site.
+    pub scribes: Vec<Scribe>,
+    /// What was written.
+    pub script: Script,
+    /// What was seen on the network.
+    pub seen: Arc<Mutex<Seen>>,
+    /// What the bridges told.
+    pub told: Arc<Told>,
+    wrong: Wrong,
+    dice: Dice,
+    time: Time,
+    network: Network,
+    executor: Executor,
+    fates: Vec<Fate>,
+    clocks: Vec<JumpingClock>,
+    faults_on: Arc<AtomicBool>,
+    report: Report,
+}
+
+/// What the bridges told, as far as an invariant looks at it.
+#[derive(Default)]
+pub struct Told {
+    /// Divergences: who said so of whom, and of what.
+    pub diverged: Mutex<BTreeMap<(SiteName, SiteName, ProblemId), OriginSet>>,
+}
+
+struct Listener {
+    site: SiteName,
+    told: Arc<Told>,
+}
+
+impl Observer for Listener {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Diverged { peer, problem, missing } = event {
+            let key = (self.site.clone(), (*peer).clone(), (*problem).clone());
+            let mut diverged = locked(&self.told.diverged);
+            if missing.is_empty() {
+                diverged.remove(&key);
+            } else {
+                diverged.insert(key, (*missing).clone());
+            }
+        }
+    }
+}
+
+/// Plays the world of `plan` to its end.
+pub fn run(plan: Plan, wrong: Wrong) -> Result<Report, Violation> {
+    let mut world = World::new(plan, wrong);
+    world.play()?;
+    Ok(world.report)
+}
+
+impl World {
+    /// A world in which nothing happened yet.
+    pub fn new(plan: Plan, wrong: Wrong) -> Self {
+        let dice = Dice::new(plan.seed);
+        let (time, executor) = (Time::default(), Executor::default());
+        let faults_on = Arc::new(AtomicBool::new(!plan.calm));
+        let seen = Arc::<Mutex<Seen>>::default();
+        let network = Network {
+            dice: dice.clone(),
+            time: time.clone(),
+            spawner: executor.spawner.clone(),
+            lossy: faults_on.clone(),
+            services: Arc::new(Mutex::new(vec![None; plan.sites.len()])),
+            cut: Arc::default(),
+            seen: seen.clone(),
+        };
+        let fate = |_: &SitePlan| Fate {
+            dice: dice.clone(),
+            on: faults_on.clone(),
+            crashed: Arc::default(),
+            crash_one_in: [0, 50, 300][dice.below(3)],
+            fail_one_in: [0, 100, 400][dice.below(3)],
+        };
+        let fates = plan.sites.iter().map(fate).collect();
+        let clock = |_: &SitePlan| JumpingClock { time: time.clone(), ahead: Arc::default() };
+        Self {
+            stores: plan.sites.iter().enumerate().map(|(i, site)| store(&plan, i, site)).collect(),
+            scribes: plan.sites.iter().enumerate().map(|(i, site)| scribe(i, site)).collect(),
+            script: Script::default(),
+            clocks: plan.sites.iter().map(clock).collect(),
+            told: Arc::default(),
+            report: Report::default(),
+            plan,
+            wrong,
+            dice,
+            time,
+            network,
+            executor,
+            fates,
+            faults_on,
+            seen,
+        }
+    }
+
+    /// Plays to the end.
+    pub fn play(&mut self) -> Result<(), Violation> {
+        (0..self.plan.sites.len()).for_each(|site| self.start(site));
+        let pace = [5, 20, 80][self.dice.below(3)];
+        while !self.script.is_done(&self.plan) {
+            if self.dice.one_in(pace) {
+                self.happen();
+            }
+            if !self.go_on()? {
+                self.script.act(&self.plan, &self.stores, &self.dice);
+                self.time.advance();
+            }
+        }
+        self.heal();
+        let healed = self.time.now();
+        while let Err(missing) = invariants::exactly_once(self) {
+            while self.go_on()? {}
+            if self.time.now().saturating_sub(healed) > REST_MAX || !self.time.advance() {
+                return Err(missing);
+            }
+        }
+        // A world at rest stays at rest: what still grows now would grow for ever.
+        self.pass(QUIET)?;
+        let rows = self.rows();
+        self.pass(QUIET)?;
+        if rows != self.rows() {
+            return Err(Violation {
+                invariant: "at rest (§11.1)",
+                what: format!("{rows} rows became {} although nobody wrote", self.rows()),
+            });
+        }
+        invariants::check_at_rest(self)?;
+        self.report.entries = self.script.items.len() as u64;
+        self.report.messages = locked(&self.seen).messages;
+        Ok(())
+    }
+
+    fn pass(&mut self, pause: Duration) -> Result<(), Violation> {
+        let until = self.time.now().saturating_add(pause);
+        while self.time.now() < until {
+            while self.go_on()? {}
+            if !self.time.advance() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        let rows = |store: &MemoryStore| store.problems().iter().map(|p| store.committed(p).len()).sum::<usize>();
+        self.stores.iter().map(rows).sum()
+    }
+
+    /// One step of one task. False where all wait.
+    fn go_on(&mut self) -> Result<bool, Violation> {
+        self.report.steps += 1;
+        if self.report.steps > STEPS_MAX {
+            return Err(Violation { invariant: "ends", what: format!("no end after {STEPS_MAX} steps") });
+        }
+        let Some(site) = self.executor.step(&self.dice) else { return Ok(false) };
+        invariants::nothing_leaks(self)?;
+        if self.fates[site].crashed.swap(false, Ordering::Relaxed) {
+            self.report.crashes += 1;
+            invariants::truthful_markers(self)?;
+            self.start(site);
+        }
+        Ok(true)
+    }
+
+    /// Somebody writes, a link is cut or mended, a clock jumps.
+    fn happen(&mut self) {
+        match if self.plan.calm { 9 } else { self.dice.below(40) } {
+            0 => {
+                if let Some(link) = self.dice.pick(&self.plan.links) {
+                    locked(&self.network.cut).push((link.from, link.to));
+                }
+            }
+            1..=3 => {
+                locked(&self.network.cut).pop();
+            }
+            4 | 5 => {
+                let hours = self.dice.below(48) as u64;
+                if let Some(clock) = self.dice.pick(&self.clocks) {
+                    *locked(&clock.ahead) = Duration::from_secs(hours * 3600);
+                }
+            }
+            _ => self.script.act(&self.plan, &self.stores, &self.dice),
+        }
+    }
+
+    fn heal(&mut self) {
+        self.faults_on.store(false, Ordering::Relaxed);
+        locked(&self.network.cut).clear();
+    }
+
+    /// Starts, or starts again, the bridge of a site: everything that it was doing is over.
+    fn start(&mut self, site: usize) {
+        self.executor.kill(site);
+        let bridge = Arc::new(self.bridge(site));
+        let clock: Arc<dyn Clock> = Arc::new(self.clocks[site].clone());
+        let to: Vec<_> = self.plan.links.iter().filter(|l| l.from == site).cloned().collect();
+        let name = |i: usize| self.plan.sites[i].name.clone();
+        let lines: Vec<_> = to.iter().map(|link| Arc::new(Line::new(&bridge, name(link.to)))).collect();
+        locked(&self.network.services)[site] = Some(Arc::new(Answering::new(bridge.clone(), &lines, clock.clone())));
+        let spawner = &self.executor.spawner;
+        {
+            let (bridge, lines, clock) = (bridge.clone(), lines.clone(), clock.clone());
+            spawner.spawn(site, async move { watch(&bridge, &lines, clock.as_ref()).await });
+        }
+        for (link, line) in to.iter().zip(lines).filter(|(link, _)| !link.pulled) {
+            let (bridge, clock, peer) = (bridge.clone(), clock.clone(), self.peer(site, link.to));
+            spawner.spawn(site, async move { deliver(&bridge, &line, peer.as_ref(), clock.as_ref()).await });
+        }
+        for link in self.plan.links.iter().filter(|l| l.to == site && l.pulled) {
+            let (bridge, clock, peer, from) =
+                (bridge.clone(), clock.clone(), self.peer(site, link.from), name(link.from));
+            spawner.spawn(site, async move { fetch(&bridge, &from, peer.as_ref(), clock.as_ref()).await });
+        }
+    }
+
+    fn peer(&self, from: usize, to: usize) -> Arc<dyn Peer> {
+        let name = self.plan.sites[from].name.clone();
+        Arc::new(SimPeer { network: self.network.clone(), from, name, to })
+    }
+
+    fn bridge(&self, site: usize) -> Bridge {
+        let plan = &self.plan;
+        let policy = |out: &LinkPlan| {
+            let back = plan.link(out.to, site);
+            let others = plan.sites.iter().map(|s| s.name.clone());
+            let policy = PeerPolicy {
+                relay: out.relay,
+                relay_from: if back.is_some_and(|b| b.trusted) { others.collect() } else { Default::default() },
+                onward: out.onward,
+                paused: false,
+            };
+            (plan.sites[out.to].name.clone(), policy)
+        };
+        let peers = plan.links.iter().filter(|l| l.from == site).map(policy).collect();
+        let store = FaultyStore { inner: Arc::new(self.stores[site].clone()), fate: self.fates[site].clone() };
+        let store = (self.wrong.store)(Arc::new(store));
+        let observer = Arc::new(Listener { site: plan.sites[site].name.clone(), told: self.told.clone() });
+        let mut bridge = Bridge::new("h", self.scribes[site].clone(), store, peers, observer);
+        bridge.decisions = self.wrong.decisions;
+        bridge.pauses = Pauses {
+            gather: Duration::from_secs(1),
+            retry_first: Duration::from_secs(1),
+            retry_longest: Duration::from_secs(60),
+            poll: Duration::from_secs(10),
+            sweep: Duration::from_secs(3600),
+            pull_wait: Duration::from_secs(30),
+        };
+        let dice = Dice::new(plan.seed ^ site as u64);
+        bridge.limits = Limits {
+            batch_entries_max: [1, 3, 1000][dice.below(3)],
+            batch_problems_max: 1 + dice.below(3),
+            outbox_problems_max: 1 + dice.below(3),
+            ..Limits::default()
+        };
+        bridge
+    }
+}
+
+fn store(plan: &Plan, place: usize, site: &SitePlan) -> MemoryStore {
+    let levels = plan.links.iter().filter(|l| l.from == place);
+    let levels = levels.filter_map(|l| l.level_below.map(|below| (plan.sites[l.to].name.clone(), below)));
+    MemoryStore::new(MemoryOptions {
+        generated: site.generated,
+        text_chars_max: site.text_chars_max,
+        levels: levels.collect(),
+        phrases: vec![DEFAULT_PHRASE.into()],
+        check: site.refuses_poison.then(|| invariants::poison_check()),
+        hidden: site.hidden.clone(),
+        problems: None,
+    })
+}
+
+fn scribe(place: usize, site: &SitePlan) -> Scribe {
+    let key = Keyring::new([u8::try_from(place).unwrap_or(0) + 1; 32]);
+    Scribe::new(site.name.clone(), "h", vec![], key, site.text_chars_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_of_every_topology_keep_every_invariant() {
+        let seeds = std::env::var("LANDBRIDGE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(200);
+        for seed in 0..seeds {
+            let plan = Plan::new(seed);
+            let kind = format!("{} of {}", plan.topology, plan.sites.len());
+            if let Err(violation) = run(plan, Wrong::NOTHING) {
+                panic!("seed {seed} ({kind}): {violation}");
+            }
+        }
+    }
+}

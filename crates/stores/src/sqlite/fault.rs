@@ -1,0 +1,122 @@
+//! What SQLite's errors mean in the words of [`StoreError`]. Messages name the database file and what SQLite said of
+//! tables and columns; values of rows are not in them.
+
+use std::path::Path;
+
+use landbridge_core::message::{Code, Refusal};
+use landbridge_flow::StoreError;
+use rusqlite::{ErrorCode, ffi};
+
+use crate::mapping::{Mapping, Numbering};
+
+/// An error inside the adapter, before it is known which database it speaks of.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// SQLite's.
+    Sql(rusqlite::Error),
+    /// Ours, already in the words of the port.
+    Store(StoreError),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Sql(e)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}
+
+impl Trouble {
+    /// In the words of the port.
+    pub(super) fn translate(self, file: &Path, mapping: &Mapping) -> StoreError {
+        match self {
+            Self::Store(e) => e,
+            Self::Sql(e) => translate(&e, file, mapping),
+        }
+    }
+}
+
+/// A row that is refused for `code`.
+pub(super) fn row(code: Code, detail: impl Into<String>) -> StoreError {
+    StoreError::Row { refusal: Refusal::of(code), detail: detail.into() }
+}
+
+fn translate(error: &rusqlite::Error, file: &Path, mapping: &Mapping) -> StoreError {
+    let said = format!("{}: {error}", file.display());
+    // Beginning a transaction or preparing a statement can fail with either shape of the same error.
+    let code = match error {
+        rusqlite::Error::SqliteFailure(e, _) => *e,
+        rusqlite::Error::SqlInputError { error, .. } => *error,
+        _ => return StoreError::Broken(said),
+    };
+    match code.code {
+        ErrorCode::ConstraintViolation => constraint(code.extended_code, &error.to_string(), said, mapping),
+        ErrorCode::TooBig => row(Code::TextTooLong, said),
+        ErrorCode::TypeMismatch => row(Code::Value, said),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
+            StoreError::Busy(said)
+        }
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StoreError::ReadOnly(said),
+        ErrorCode::CannotOpen if file.exists() => StoreError::ReadOnly(said),
+        ErrorCode::CannotOpen | ErrorCode::NoLargeFileSupport => StoreError::Gone(said),
+        ErrorCode::DiskFull => StoreError::Full(said),
+        ErrorCode::SystemIoFailure => match code.extended_code {
+            ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE => StoreError::Full(said),
+            _ => StoreError::Gone(said),
+        },
+        ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted => StoreError::Gone(said),
+        ErrorCode::DatabaseCorrupt => StoreError::Broken(format!("the database file is damaged: {said}")),
+        ErrorCode::NotADatabase => StoreError::Broken(format!("the file is no SQLite database: {said}")),
+        _ if names_something_missing(&error.to_string()) => StoreError::Mapping(format!(
+            "the table is no longer what it was when the bridge started: {said}; run `landbridge check`"
+        )),
+        _ => StoreError::Broken(said),
+    }
+}
+
+fn names_something_missing(said: &str) -> bool {
+    ["no such table", "no such column", "has no column named"].iter().any(|s| said.contains(s))
+}
+
+/// A constraint that the table, a trigger or the end of the transaction holds against a row.
+fn constraint(extended: i32, sqlite: &str, said: String, mapping: &Mapping) -> StoreError {
+    match extended {
+        ffi::SQLITE_CONSTRAINT_NOTNULL => row(Code::NullInColumn, said),
+        ffi::SQLITE_CONSTRAINT_TRIGGER => row(Code::Trigger, said),
+        ffi::SQLITE_CONSTRAINT_DATATYPE => row(Code::Value, said),
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY if is_number(sqlite, mapping) => {
+            StoreError::Taken
+        }
+        _ => row(Code::Constraint, said),
+    }
+}
+
+/// Whether the unique columns that SQLite names are the problem and the number that we gave.
+fn is_number(sqlite: &str, mapping: &Mapping) -> bool {
+    let named = sqlite.split_once("failed: ").map_or("", |(_, columns)| columns);
+    let prefix = format!("{}.", mapping.table.to_ascii_lowercase());
+    let mut columns: Vec<String> =
+        named.split(", ").map(|c| c.to_ascii_lowercase().trim_start_matches(&prefix).to_owned()).collect();
+    let mut ours = [mapping.problem.to_ascii_lowercase(), mapping.work.to_ascii_lowercase()];
+    columns.sort();
+    ours.sort();
+    mapping.numbering == Numbering::PerProblem && columns == ours
+}
+
+/// The same error once more, for the calls after the one that it ended the transaction in.
+pub(super) fn again(e: &StoreError) -> StoreError {
+    match e {
+        StoreError::Taken => StoreError::Taken,
+        StoreError::Row { refusal, detail } => StoreError::Row { refusal: *refusal, detail: detail.clone() },
+        StoreError::Busy(s) => StoreError::Busy(s.clone()),
+        StoreError::Gone(s) => StoreError::Gone(s.clone()),
+        StoreError::Full(s) => StoreError::Full(s.clone()),
+        StoreError::ReadOnly(s) => StoreError::ReadOnly(s.clone()),
+        StoreError::Mapping(s) => StoreError::Mapping(s.clone()),
+        StoreError::Broken(s) => StoreError::Broken(s.clone()),
+    }
+}

@@ -1,0 +1,138 @@
+//! Values on their way between SQLite and the port: problem ids as text and back, shared columns in canonical form.
+
+use landbridge_core::{ProblemId, WorkId};
+use rusqlite::types::{Value, ValueRef};
+
+/// The values that a problem column may hold for the id `problem`.
+///
+/// A column with a type turns a text into its own kind when it compares, so one form is enough. A column without one
+/// keeps 17 and '17' apart, and both read as the id `17`.
+pub(super) fn forms(problem: &ProblemId, untyped: bool) -> Vec<Value> {
+    let text = problem.as_str();
+    let mut forms = vec![Value::Text(text.to_owned())];
+    if untyped {
+        if let Ok(n) = text.parse::<i64>()
+            && n.to_string() == text
+        {
+            forms.push(Value::Integer(n));
+        } else if text.bytes().all(|b| b.is_ascii_digit() || b"+-.e".contains(&b))
+            && let Ok(x) = text.parse::<f64>()
+            && x.is_finite()
+        {
+            forms.push(Value::Real(x));
+        }
+    }
+    forms
+}
+
+/// The forms of all of `problems` as a JSON array, for `json_each`.
+pub(super) fn problems_json<'p>(problems: impl IntoIterator<Item = &'p ProblemId>, untyped: bool) -> String {
+    array(problems.into_iter().flat_map(|p| forms(p, untyped)).map(|v| json(&v)))
+}
+
+/// Pairs of problem and number as a JSON array of arrays.
+pub(super) fn pairs_json(rows: &[(ProblemId, WorkId)], untyped: bool) -> String {
+    array(rows.iter().flat_map(|(problem, work)| {
+        forms(problem, untyped).into_iter().map(move |form| format!("[{},{work}]", json(&form)))
+    }))
+}
+
+/// Numbers as a JSON array.
+pub(super) fn works_json(rows: &[(ProblemId, WorkId)]) -> String {
+    array(rows.iter().map(|(_, work)| work.to_string()))
+}
+
+fn array(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    format!("[{}]", items.join(","))
+}
+
+fn json(value: &Value) -> String {
+    match value {
+        Value::Integer(n) => n.to_string(),
+        Value::Real(x) => format!("{x:?}"),
+        Value::Text(text) => json_string(text),
+        Value::Null | Value::Blob(_) => "null".to_owned(),
+    }
+}
+
+fn json_string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A text as SQLite hands it out; nothing where it is null or its bytes are no UTF-8.
+pub(super) fn text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// A problem id as SQLite hands it out; nothing where it is empty, too long or no UTF-8.
+pub(super) fn problem(value: ValueRef<'_>) -> Option<ProblemId> {
+    text(value)?.parse().ok()
+}
+
+/// A shared column in the form in which it travels: a whole number as digits, another number in the fewest digits
+/// that read back as the same number, bytes as text where they are UTF-8 and else as `\x` and hexadecimal digits.
+pub(super) fn canonical(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(n) => Some(n.to_string()),
+        ValueRef::Real(x) => Some(real(x)),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => bytes.iter().fold("\\x".to_owned(), |hex, b| format!("{hex}{b:02x}")),
+        }),
+    }
+}
+
+/// Without an exponent where a person would write none.
+fn real(x: f64) -> String {
+    let plain = x == 0.0 || (1e-6..1e17).contains(&x.abs()) || !x.is_finite();
+    if plain { format!("{x}") } else { format!("{x:e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_travel_in_the_fewest_digits_that_read_back_as_the_same_number() {
+        for (x, written) in [(0.1, "0.1"), (17.0, "17"), (-2.5, "-2.5"), (1e300, "1e300"), (1.5e-9, "1.5e-9")] {
+            assert_eq!(canonical(ValueRef::Real(x)).unwrap(), written);
+        }
+        for x in [1.0 / 3.0, f64::MAX, f64::MIN_POSITIVE, 123_456_789.123_456_78] {
+            assert_eq!(real(x).parse::<f64>().unwrap(), x);
+        }
+        assert_eq!(canonical(ValueRef::Integer(i64::MIN)).unwrap(), "-9223372036854775808");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_travel_as_hexadecimal_digits() {
+        assert_eq!(canonical(ValueRef::Blob(b"caf\xc3\xa9")).unwrap(), "café");
+        assert_eq!(canonical(ValueRef::Blob(b"\xff\x00")).unwrap(), "\\xff00");
+        assert_eq!(canonical(ValueRef::Null), None);
+    }
+
+    #[test]
+    fn an_untyped_column_is_asked_for_every_form_of_an_id() {
+        let id = |s: &str| s.parse::<ProblemId>().unwrap();
+        assert_eq!(problems_json(&[id("17"), id("A\"\\\n")], false), r#"["17","A\"\\\u000a"]"#);
+        assert_eq!(
+            problems_json(&[id("17"), id("017"), id("1.5"), id("inf")], true),
+            r#"["17",17,"017",17.0,"1.5",1.5,"inf"]"#
+        );
+        assert_eq!(pairs_json(&[(id("7"), WorkId::MIN)], true), r#"[["7",1],[7,1]]"#);
+    }
+}
