@@ -19,7 +19,7 @@ use landbridge_core::message::Refusal;
 use landbridge_core::{Origin, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer};
 
-pub use file::{Contact, Learnt, RefusedHere, RefusedThere, Wishes, Withheld};
+pub use file::{Learnt, RefusedHere, RefusedThere, Wishes, Withheld};
 
 /// Notes that wait to be written; what comes on top is dropped and counted.
 const NOTES_MAX: usize = 1 << 16;
@@ -184,7 +184,7 @@ impl Observer for Cache {
                 self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: detail.to_owned() });
             }
             Event::Diverged { peer, problem, missing } => {
-                let missing = file::ranges(missing);
+                let missing = missing.to_string();
                 if !missing.is_empty() {
                     self.warn(&format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use landbridge_core::{OriginSet, ProblemId};
+use landbridge_core::{IdSet, OriginSet, ProblemId};
 
 use crate::bridge::Pauses;
 use crate::pace::Backoff;
@@ -34,7 +34,7 @@ enum Pass {
 
 #[derive(Debug)]
 struct Waiting {
-    origins: OriginSet,
+    rows: IdSet,
     backoff: Backoff,
     /// Nothing: only an operator's word ends the wait.
     until: Option<Duration>,
@@ -89,7 +89,7 @@ impl Outbox {
         for problem in ripe {
             // What is tried again waits no more; how often it was refused is kept until it is known to be taken.
             if let Some(waiting) = self.refused.get_mut(&problem) {
-                (waiting.origins, waiting.until) = (OriginSet::new(), None);
+                (waiting.rows, waiting.until) = (IdSet::new(), None);
             }
             self.put(problem, OriginSet::new());
         }
@@ -97,7 +97,7 @@ impl Outbox {
         let mut taken = BTreeMap::new();
         for problem in next {
             let wanted = self.due.remove(&problem).unwrap_or_default();
-            let waiting = self.refused.get(&problem).map(|w| w.origins.clone()).unwrap_or_default();
+            let waiting = self.refused.get(&problem).map(|w| w.rows.clone()).unwrap_or_default();
             self.flying.insert(problem.clone());
             taken.insert(problem, Due { wanted, waiting });
         }
@@ -127,11 +127,11 @@ impl Outbox {
         } else {
             let (first, longest) = self.retry;
             let waiting = self.refused.entry(settled.problem.clone()).or_insert_with(|| Waiting {
-                origins: OriginSet::new(),
+                rows: IdSet::new(),
                 backoff: Backoff::new(first, longest),
                 until: Some(now),
             });
-            settled.refused.iter().for_each(|(_, origin, _)| waiting.origins.insert(origin));
+            waiting.rows.extend(&settled.refused.iter().map(|(row, ..)| *row).collect());
             let again = settled.refused.iter().any(|(_, _, refusal)| tries_again(refusal.code));
             waiting.until = again.then(|| now.saturating_add(waiting.backoff.failed()));
         }
@@ -158,7 +158,7 @@ impl Outbox {
     }
 
     fn forget_if_nothing_waits(&mut self, problem: &ProblemId) {
-        if self.refused.get(problem).is_some_and(|w| w.origins.is_empty()) {
+        if self.refused.get(problem).is_some_and(|w| w.rows.is_empty()) {
             self.refused.remove(problem);
         }
     }
@@ -222,7 +222,7 @@ mod tests {
         outbox.settled(&settled(&[("1/4", Code::Constraint)]), SECOND);
         outbox.touch(&problem("A"));
         let due = outbox.take(SECOND, 9).remove(&problem("A")).unwrap();
-        assert!(due.waiting.contains(&"1/4".parse().unwrap()));
+        assert!(due.waiting.contains(WorkId::MIN));
         outbox.landed([problem("A")]);
         assert_eq!(outbox.next_retry(), Some(2 * SECOND));
         let due = outbox.take(2 * SECOND, 9).remove(&problem("A")).unwrap();

@@ -77,7 +77,9 @@ pub trait Txn: Send {
     /// without one, of the conditions that are the same for all peers. Texts are read only to recognise markers.
     async fn rows(&mut self, problems: &[ProblemId], peer: Option<&SiteName>) -> Result<Vec<ProblemRows>, StoreError>;
 
-    /// The bodies of these rows, in the order asked; nothing for a row that is not part of the history.
+    /// The bodies of these rows, in the order asked; nothing for a row that is not part of the history. In
+    /// [`Mode::Write`] nobody else can change or delete them until the end of the transaction: what is recorded of a
+    /// text must still be true of it when the marker is committed.
     async fn bodies(&mut self, rows: &[(ProblemId, WorkId)]) -> Result<Vec<Option<Body>>, StoreError>;
 
     /// Appends rows and returns their work ids in the same order; those of one problem ascend. After an error the

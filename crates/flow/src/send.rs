@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use landbridge_core::entry::Row;
 use landbridge_core::message::{Belief, Code, Delivery, Entry, Receipt, Refusal};
 use landbridge_core::pending::{Sent, diverged};
-use landbridge_core::{Digest, Group, Ledger, Origin, OriginSet, ProblemId, SiteName, WorkId};
+use landbridge_core::{Digest, Group, IdSet, Ledger, Origin, OriginSet, ProblemId, SiteName, WorkId};
 
 use crate::bridge::{Bridge, Event, PeerPolicy, shards};
 use crate::error::{Remedy, StoreError};
@@ -25,8 +25,9 @@ use crate::ports::{Append, Body, Kind, Mode};
 pub struct Due {
     /// Third sites' entries whose bodies the peer wants.
     pub wanted: OriginSet,
-    /// Entries that the peer refused lately: they wait, and what stands behind them does not.
-    pub waiting: OriginSet,
+    /// Rows that the peer refused lately: they wait, and what stands behind them does not. Rows and not origins: two
+    /// rows of one origin have different texts, and only one of them may have been refused.
+    pub waiting: IdSet,
 }
 
 /// A batch of deliveries for one peer, and what the sender must remember of it until the receipts.
@@ -131,8 +132,7 @@ fn choose(
 ) -> (Vec<WorkId>, bool) {
     let (mut taken, mut origins) = (Vec::new(), BTreeSet::new());
     for row in (bridge.decisions.pending)(ledger, rows, peer, policy.relay) {
-        let origin = ledger.origin(row.work);
-        if asked.waiting.contains(&origin) {
+        if asked.waiting.contains(row.work) {
             continue;
         }
         if row.bytes > bridge.limits.entry_bytes_max {
@@ -142,7 +142,7 @@ fn choose(
         }
         let full = *room == 0 || (row.bytes > *bytes && *bytes < bridge.limits.batch_bytes_max);
         // Two rows of one origin differ in their texts; a receipt names origins, so they travel one after the other.
-        if full || !origins.insert(origin) {
+        if full || !origins.insert(ledger.origin(row.work)) {
             return (taken, true);
         }
         *room -= 1;

@@ -7,7 +7,7 @@ use std::thread;
 
 use clap::{Parser, Subcommand};
 use landbridge_sim::world::{Violation, Wrong};
-use landbridge_sim::{Plan, Report, run};
+use landbridge_sim::{Plan, Report, World, run};
 
 #[derive(Parser)]
 #[command(name = "landbridge-sim", about = "Plays worlds of bridged sites and looks at the invariants of the design")]
@@ -27,11 +27,30 @@ enum Verb {
         #[arg(long, default_value_t = 0)]
         from: u64,
     },
+    /// Plays one world and prints its plan, what was written and all tables at the end.
+    Show {
+        /// Which.
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Run { seeds, from } => play(from, seeds),
+        Verb::Show { seed } => show(seed),
+    }
+}
+
+fn show(seed: u64) -> ExitCode {
+    let mut world = World::new(Plan::new(seed), Wrong::NOTHING);
+    let played = world.play();
+    print!("{}", world.tables());
+    match played {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(violation) => {
+            println!("{violation}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -153,8 +153,7 @@ impl Script {
             .collect();
         if let Some(n) = dice.pick(&hidden) {
             let item = &mut self.items[*n];
-            item.public = true;
-            stores[item.site].edit(&item.problem, item.work, |row| row.public = true);
+            item.public = stores[item.site].edit(&item.problem, item.work, |row| row.public = true);
         }
     }
 
@@ -175,10 +174,11 @@ impl Script {
     fn edit(&mut self, stores: &[MemoryStore], dice: &Dice) {
         let Some(n) = dice.pick(&self.rewritable()).copied() else { return };
         let text = format!("{} edited {}", self.items[n].text(), self.items[n].texts.len());
-        self.by_text.insert(text.clone(), n);
         let item = &mut self.items[n];
-        stores[item.site].edit(&item.problem, item.work, |row| row.text.clone_from(&text));
-        item.texts.push(text);
+        if stores[item.site].edit(&item.problem, item.work, |row| row.text.clone_from(&text)) {
+            item.texts.push(text.clone());
+            self.by_text.insert(text, n);
+        }
     }
 
     /// The last row is deleted, and its number given out again to another.

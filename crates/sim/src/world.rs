@@ -180,6 +180,24 @@ impl World {
         }
     }
 
+    /// All tables and what was written, for a person who looks for the reason of a violation.
+    pub fn tables(&self) -> String {
+        use std::fmt::Write;
+        let mut text = format!("{:#?}\n", self.plan);
+        for item in &self.script.items {
+            let _ = writeln!(text, "{item:?}");
+        }
+        for (store, site) in self.stores.iter().zip(&self.plan.sites) {
+            for problem in store.problems() {
+                let _ = writeln!(text, "{} {problem}", site.name);
+                for (work, row) in store.committed(&problem) {
+                    let _ = writeln!(text, "  {work:>4} {}", row.text);
+                }
+            }
+        }
+        text
+    }
+
     /// Plays to the end.
     pub fn play(&mut self) -> Result<(), Violation> {
         (0..self.plan.sites.len()).for_each(|site| self.start(site));

@@ -3,7 +3,7 @@
 
 pub mod mapping;
 pub mod memory;
-//CFG
-//pub mod sqlite;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use mapping::{Mapping, Numbering, ProblemTable};

@@ -61,6 +61,8 @@ struct Data {
     tables: BTreeMap<ProblemId, BTreeMap<WorkId, MemoryRow>>,
     /// Numbers of rows that are not committed yet.
     reserved: BTreeSet<(ProblemId, WorkId)>,
+    /// Rows that a writing transaction has read and that nobody else may change before its end.
+    pinned: Vec<(ProblemId, WorkId)>,
     last_generated: i64,
     commits: u64,
 }
@@ -126,19 +128,22 @@ impl MemoryStore {
         work
     }
 
-    /// Somebody changes a row, where it is there.
-    pub fn edit(&self, problem: &ProblemId, work: WorkId, edit: impl FnOnce(&mut MemoryRow)) {
+    /// Somebody changes a row. False where it is not there, or where a transaction holds it: a real database would let
+    /// them wait.
+    pub fn edit(&self, problem: &ProblemId, work: WorkId, edit: impl FnOnce(&mut MemoryRow)) -> bool {
         self.change(|data| {
-            if let Some(row) = data.tables.get_mut(problem).and_then(|rows| rows.get_mut(&work)) {
-                edit(row);
-            }
-        });
+            let free = !data.is_pinned(problem, work);
+            let row = data.tables.get_mut(problem).and_then(|rows| rows.get_mut(&work)).filter(|_| free);
+            row.map(edit).is_some()
+        })
     }
 
-    /// Somebody deletes a row. Where it was the last one, its number is given out again.
+    /// Somebody deletes a row. Where it was the last one, its number is given out again. False as with
+    /// [`MemoryStore::edit`].
     pub fn delete(&self, problem: &ProblemId, work: WorkId) -> bool {
         self.change(|data| {
-            let deleted = data.tables.get_mut(problem).and_then(|rows| rows.remove(&work)).is_some();
+            let free = !data.is_pinned(problem, work);
+            let deleted = free && data.tables.get_mut(problem).and_then(|rows| rows.remove(&work)).is_some();
             data.last_generated = data.tables.values().flat_map(|rows| rows.keys()).map(|w| w.get()).max().unwrap_or(0);
             deleted
         })
@@ -171,6 +176,10 @@ impl MemoryStore {
 }
 
 impl Data {
+    fn is_pinned(&self, problem: &ProblemId, work: WorkId) -> bool {
+        self.pinned.iter().any(|(p, w)| p == problem && *w == work)
+    }
+
     fn next(&mut self, problem: &ProblemId, generated: bool) -> WorkId {
         let last = if generated {
             let reserved = self.reserved.iter().map(|(_, w)| w.get()).max().unwrap_or(0);
@@ -222,6 +231,7 @@ impl Store for MemoryStore {
             appended: Vec::new(),
             savepoints: Vec::new(),
             guards: Vec::new(),
+            pinned: Vec::new(),
         }))
     }
 
@@ -252,6 +262,7 @@ struct MemoryTxn {
     appended: Vec<(ProblemId, WorkId, MemoryRow)>,
     savepoints: Vec<usize>,
     guards: Vec<OwnedMutexGuard<()>>,
+    pinned: Vec<(ProblemId, WorkId)>,
 }
 
 impl MemoryTxn {
@@ -310,6 +321,10 @@ impl Txn for MemoryTxn {
     }
 
     async fn bodies(&mut self, rows: &[(ProblemId, WorkId)]) -> Result<Vec<Option<Body>>, StoreError> {
+        if self.snapshot.is_none() {
+            self.store.change(|data| data.pinned.extend(rows.iter().cloned()));
+            self.pinned.extend(rows.iter().cloned());
+        }
         let mut tables: BTreeMap<&ProblemId, BTreeMap<WorkId, MemoryRow>> = BTreeMap::new();
         let mut body = |(problem, work)| {
             let table = tables.entry(problem).or_insert_with(|| self.table(problem));
@@ -373,6 +388,15 @@ impl MemoryStore {
 impl Drop for MemoryTxn {
     fn drop(&mut self) {
         self.store.release(&std::mem::take(&mut self.appended));
+        if !self.pinned.is_empty() {
+            self.store.change(|data| {
+                for pin in &self.pinned {
+                    if let Some(at) = data.pinned.iter().position(|p| p == pin) {
+                        data.pinned.swap_remove(at);
+                    }
+                }
+            });
+        }
     }
 }
 

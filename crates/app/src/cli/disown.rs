@@ -7,6 +7,7 @@ use landbridge_flow::operator;
 use super::Context;
 use super::history::shell_word;
 use crate::exit::{Exit, Failure};
+use crate::lock;
 use crate::render;
 use crate::site::Site;
 
@@ -37,6 +38,8 @@ pub struct DisownArgs {
 
 /// Records the operator's word.
 pub async fn run(args: &DisownArgs, context: &Context) -> Result<Exit, Failure> {
+    // `rekey` must not retire the key that this signs with.
+    let _shared = lock::shared(&context.config)?;
     let site = Site::open(&context.config).await?;
     let DisownArgs { problem, row } = args;
     operator::disown(&site.bridge, problem, *row).await?;

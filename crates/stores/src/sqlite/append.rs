@@ -11,7 +11,7 @@ use landbridge_core::{ProblemId, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{Append, Kind};
 use rusqlite::types::Value;
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ffi};
 
 use super::fault::{Trouble, row as refused};
 use super::{Plan, statements, values};
@@ -53,12 +53,18 @@ fn append_one(
     }
     let known = problems.look_up(connection, plan, &row.problem)?;
     let first = insert(plan, known, statement, values, row);
-    let Err(Trouble::Sql(e)) = &first else {
-        return first;
+    let number_is_taken = match &first {
+        Err(Trouble::Sql(rusqlite::Error::SqliteFailure(e, _))) => {
+            matches!(e.extended_code, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY)
+        }
+        _ => false,
     };
-    // The number can be taken although nobody else writes: by a row that a trigger appended beside ours.
-    let taken = matches!(e.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation));
-    let now = if taken { highest(connection, plan, &row.problem)? } else { known.highest };
+    // A constraint can be made to end the transaction; then there is nothing to append to.
+    if !number_is_taken || connection.is_autocommit() {
+        return first;
+    }
+    // Nobody else writes, and still the number can be taken: by a row that a trigger appended beside ours.
+    let now = highest(connection, plan, &row.problem)?;
     if now == known.highest {
         return first;
     }

@@ -7,8 +7,6 @@ use landbridge_core::message::{Code, Refusal};
 use landbridge_flow::StoreError;
 use rusqlite::{ErrorCode, ffi};
 
-use crate::mapping::{Mapping, Numbering};
-
 /// An error inside the adapter, before it is known which database it speaks of.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -32,10 +30,10 @@ impl From<StoreError> for Trouble {
 
 impl Trouble {
     /// In the words of the port.
-    pub(super) fn translate(self, file: &Path, mapping: &Mapping) -> StoreError {
+    pub(super) fn translate(self, file: &Path) -> StoreError {
         match self {
             Self::Store(e) => e,
-            Self::Sql(e) => translate(&e, file, mapping),
+            Self::Sql(e) => translate(&e, file),
         }
     }
 }
@@ -45,7 +43,7 @@ pub(super) fn row(code: Code, detail: impl Into<String>) -> StoreError {
     StoreError::Row { refusal: Refusal::of(code), detail: detail.into() }
 }
 
-fn translate(error: &rusqlite::Error, file: &Path, mapping: &Mapping) -> StoreError {
+fn translate(error: &rusqlite::Error, file: &Path) -> StoreError {
     let said = format!("{}: {error}", file.display());
     // Beginning a transaction or preparing a statement can fail with either shape of the same error.
     let code = match error {
@@ -54,7 +52,7 @@ fn translate(error: &rusqlite::Error, file: &Path, mapping: &Mapping) -> StoreEr
         _ => return StoreError::Broken(said),
     };
     match code.code {
-        ErrorCode::ConstraintViolation => constraint(code.extended_code, &error.to_string(), said, mapping),
+        ErrorCode::ConstraintViolation => constraint(code.extended_code, said),
         ErrorCode::TooBig => row(Code::TextTooLong, said),
         ErrorCode::TypeMismatch => row(Code::Value, said),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
@@ -83,28 +81,16 @@ fn names_something_missing(said: &str) -> bool {
 }
 
 /// A constraint that the table, a trigger or the end of the transaction holds against a row.
-fn constraint(extended: i32, sqlite: &str, said: String, mapping: &Mapping) -> StoreError {
+///
+/// Never [`StoreError::Taken`]: nobody else writes beside the one writer, so a number that is taken once the highest
+/// was read again (`append`) is taken every time.
+fn constraint(extended: i32, said: String) -> StoreError {
     match extended {
         ffi::SQLITE_CONSTRAINT_NOTNULL => row(Code::NullInColumn, said),
         ffi::SQLITE_CONSTRAINT_TRIGGER => row(Code::Trigger, said),
         ffi::SQLITE_CONSTRAINT_DATATYPE => row(Code::Value, said),
-        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY if is_number(sqlite, mapping) => {
-            StoreError::Taken
-        }
         _ => row(Code::Constraint, said),
     }
-}
-
-/// Whether the unique columns that SQLite names are the problem and the number that we gave.
-fn is_number(sqlite: &str, mapping: &Mapping) -> bool {
-    let named = sqlite.split_once("failed: ").map_or("", |(_, columns)| columns);
-    let prefix = format!("{}.", mapping.table.to_ascii_lowercase());
-    let mut columns: Vec<String> =
-        named.split(", ").map(|c| c.to_ascii_lowercase().trim_start_matches(&prefix).to_owned()).collect();
-    let mut ours = [mapping.problem.to_ascii_lowercase(), mapping.work.to_ascii_lowercase()];
-    columns.sort();
-    ours.sort();
-    mapping.numbering == Numbering::PerProblem && columns == ours
 }
 
 /// The same error once more, for the calls after the one that it ended the transaction in.

@@ -73,7 +73,7 @@ pub(super) fn look(path: &Path, mapping: &Mapping, flags: OpenFlags, busy: Durat
         inspector.history()?;
         Ok(inspector.seen)
     };
-    look().map_err(|e| e.translate(path, mapping))
+    look().map_err(|e| e.translate(path))
 }
 
 struct Inspector<'a> {

@@ -187,16 +187,10 @@ pub(super) fn conditions(
     let mut statement = connection.prepare_cached(&statements::conditions(mapping, &sql))?;
     let json = values::problems_json([problem], plan.found.problem.untyped);
     let mut rows = statement.query((json, work.get()))?;
-    let mut seen = None;
-    while let Some(row) = rows.next()? {
-        if values::problem(row.get_ref(0)?).as_ref() == Some(problem) {
-            let passes = (1..=of_row.len()).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<bool>>>()?;
-            seen = Some(passes);
-        }
-    }
-    let Some(passes) = seen else {
+    let Some(row) = rows.next()? else {
         return Ok(None);
     };
+    let passes = (1..=of_row.len()).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<bool>>>()?;
     let mut conditions: Vec<Condition> = of_row
         .into_iter()
         .zip(passes)

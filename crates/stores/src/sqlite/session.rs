@@ -39,14 +39,14 @@ impl Session {
     /// Opens a connection to the file at `path`.
     pub(super) fn open(plan: Arc<Plan>, path: &Path) -> Result<Self, StoreError> {
         let connected = connect(path, plan.flags, plan.busy);
-        let connection = connected.map_err(|e| e.translate(&plan.path, &plan.mapping))?;
+        let connection = connected.map_err(|e| e.translate(&plan.path))?;
         Ok(Self { plan, connection, savepoints: 0, open: false, ended: None })
     }
 
     /// The number that changes with every commit of another connection.
     pub(super) fn signal(&mut self) -> Result<u32, StoreError> {
         let version = self.connection.query_row(statements::SIGNAL, [], |r| r.get(0));
-        version.map_err(|e| Trouble::from(e).translate(&self.plan.path, &self.plan.mapping))
+        version.map_err(|e| Trouble::from(e).translate(&self.plan.path))
     }
 
     /// Begins to read one committed snapshot.
@@ -64,7 +64,7 @@ impl Session {
         if begun.is_err() {
             self.reset();
         }
-        begun.map_err(|e| Trouble::from(e).translate(&self.plan.path, &self.plan.mapping))?;
+        begun.map_err(|e| Trouble::from(e).translate(&self.plan.path))?;
         self.open = true;
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Session {
         if let Some(e) = &self.ended {
             return Err(again(e));
         }
-        let result = job(&self.connection, &self.plan).map_err(|e| e.translate(&self.plan.path, &self.plan.mapping));
+        let result = job(&self.connection, &self.plan).map_err(|e| e.translate(&self.plan.path));
         if let Err(e) = &result
             && self.open
             && self.connection.is_autocommit()

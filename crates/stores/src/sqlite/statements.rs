@@ -45,6 +45,19 @@ pub(super) fn release(depth: usize) -> String {
     format!("release landbridge_{depth}")
 }
 
+/// The rows of `table` whose `id` is in the JSON array `?1`, which names none twice: a `from` and the beginning of a
+/// `where`.
+///
+/// The cross join makes SQLite look up each id in the index, whatever its statistics say: a table of few problems with
+/// many rows would else be read as a whole for each of them. Whoever compares by `nocase` finds more than was asked
+/// for; the second comparison takes that away.
+fn asked(table: &str, id: &str) -> String {
+    format!(
+        "from (select value as landbridge_asked from json_each(?1))\n     cross join {table}\n\
+         where {id} = landbridge_asked\n  and cast({id} as text) collate binary = cast(landbridge_asked as text)"
+    )
+}
+
 /// The columns of the history under their mapped names.
 struct Names {
     table: String,
@@ -89,8 +102,8 @@ pub(super) fn rows(m: &Mapping, open: &[Vec<&str>]) -> String {
     let open: String = open.iter().map(|all| format!(",\n       {}", all_of(all))).collect();
     format!(
         "select cast({problem} as text), {work},\n       {marker},\n       octet_length({text}){open}\n\
-         from {table}\n\
-         where {problem} in (select value from json_each(?1))\n  and {is_row}\n  and {within}",
+         {asked}\n  and {is_row}\n  and {within}",
+        asked = asked(table, problem),
         marker = names.marker(m.phrases.len(), 2),
         is_row = names.is_row(),
         within = part(m.within.as_deref()),
@@ -116,9 +129,7 @@ pub(super) fn open_to<'m>(m: &'m Mapping, peer: Option<&SiteName>) -> Vec<&'m st
 pub(super) fn visible(t: &ProblemTable) -> String {
     let (table, id) = (quoted(&t.table), column(&t.table, &t.id));
     let share = part(t.share.as_deref());
-    format!(
-        "select cast({id} as text)\nfrom {table}\nwhere {id} in (select value from json_each(?1))\n  and {share} is true"
-    )
+    format!("select cast({id} as text)\n{}\n  and {share} is true", asked(&table, &id))
 }
 
 /// The text and the shared columns of some rows. Where numbers are unique, `?1` is a JSON array of them; otherwise an
@@ -153,7 +164,7 @@ pub(super) fn highest(m: &Mapping) -> String {
 /// and texts apart.
 pub(super) fn stored_form(table: &str, id: &str) -> String {
     let (table, id) = (quoted(table), column(table, id));
-    format!("select {id}\nfrom {table}\nwhere {id} in (select value from json_each(?1))\nlimit 1")
+    format!("select {id}\n{}\nlimit 1", asked(&table, &id))
 }
 
 /// One row more: `?1` the problem, `?2` the text, and from `?3` on the number, where it is ours to give, and the
@@ -197,7 +208,7 @@ pub(super) fn conditions(m: &Mapping, conditions: &[&str]) -> String {
     let Names { table, problem, work, text } = Names::of(m);
     let each: String = conditions.iter().map(|c| format!(",\n       {} is true", part(Some(c)))).collect();
     format!(
-        "select cast({problem} as text){each}\nfrom {table}\nwhere {problem} in (select value from json_each(?1))\n  \
-         and {work} = ?2 and typeof({work}) = 'integer' and {text} is not null"
+        "select {work}{each}\n{asked}\n  and {work} = ?2 and typeof({work}) = 'integer' and {text} is not null",
+        asked = asked(&table, &problem),
     )
 }

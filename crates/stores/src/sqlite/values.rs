@@ -1,5 +1,7 @@
 //! Values on their way between SQLite and the port: problem ids as text and back, shared columns in canonical form.
 
+use std::collections::BTreeSet;
+
 use landbridge_core::{ProblemId, WorkId};
 use rusqlite::types::{Value, ValueRef};
 
@@ -25,8 +27,9 @@ pub(super) fn forms(problem: &ProblemId, untyped: bool) -> Vec<Value> {
     forms
 }
 
-/// The forms of all of `problems` as a JSON array, for `json_each`.
+/// The forms of all of `problems` as a JSON array, for `json_each`; none twice.
 pub(super) fn problems_json<'p>(problems: impl IntoIterator<Item = &'p ProblemId>, untyped: bool) -> String {
+    let problems: BTreeSet<&ProblemId> = problems.into_iter().collect();
     array(problems.into_iter().flat_map(|p| forms(p, untyped)).map(|v| json(&v)))
 }
 
@@ -130,8 +133,8 @@ mod tests {
         let id = |s: &str| s.parse::<ProblemId>().unwrap();
         assert_eq!(problems_json(&[id("17"), id("A\"\\\n")], false), r#"["17","A\"\\\u000a"]"#);
         assert_eq!(
-            problems_json(&[id("17"), id("017"), id("1.5"), id("inf")], true),
-            r#"["17",17,"017",17.0,"1.5",1.5,"inf"]"#
+            problems_json(&[id("17"), id("017"), id("17"), id("1.5"), id("inf")], true),
+            r#"["017",17.0,"1.5",1.5,"17",17,"inf"]"#
         );
         assert_eq!(pairs_json(&[(id("7"), WorkId::MIN)], true), r#"[["7",1],[7,1]]"#);
     }

@@ -100,7 +100,7 @@ async fn a_field_that_did_not_come_leaves_its_column_to_the_default() {
 #[tokio::test]
 async fn a_row_that_the_table_does_not_take_is_refused_with_its_reason() {
     for (schema, code) in [
-        ("check (WORK_HISTORY <> 'bad')", Code::Constraint),
+        ("check (WORK_HISTORY <> 'b' || 'ad')", Code::Constraint),
         ("unique (WORK_HISTORY)", Code::Constraint),
         ("foreign key (PROBLEM_ID) references PROBLEM (ID)", Code::Constraint),
         ("foreign key (PROBLEM_ID) references PROBLEM (ID) deferrable initially deferred", Code::Constraint),
@@ -179,6 +179,18 @@ async fn a_trigger_that_ends_the_transaction_is_told_until_the_end_of_it() {
     assert!(is_trigger(txn.commit().await.unwrap_err()));
     assert_eq!(works(&read(&store, "A", None).await), [0; 0]);
     assert_eq!(append(&store, &[entry("A", "good")]).await.unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn nothing_is_appended_outside_the_transaction_that_a_constraint_ended() {
+    let desk = Desk::with(
+        "create table WORK_HISTORY (PROBLEM_ID text, WORK_ID integer, WORK_HISTORY text unique on conflict rollback,
+             primary key (PROBLEM_ID, WORK_ID))",
+    );
+    let store = desk.store(mapping());
+    let twice = [entry("A", "same"), entry("A", "same"), entry("A", "more")];
+    assert_eq!(refused(&store, &twice).await.code, Code::Constraint);
+    assert_eq!(desk.ask("select count(*) from WORK_HISTORY"), "Integer(0)");
 }
 
 #[tokio::test]

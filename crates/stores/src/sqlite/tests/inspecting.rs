@@ -119,7 +119,7 @@ fn generated_numbers_need_a_column_that_sqlite_numbers() {
     let desk = Desk::with(
         "create table WORK_HISTORY (PROBLEM_ID text, WORK_ID text, WORK_HISTORY text, unique (PROBLEM_ID, WORK_ID))",
     );
-    only_fault(&desk, &mapping(), &["[history] work", "declared as text", "integer column"]);
+    only_fault(&desk, &mapping(), &["[history] work", "declared as TEXT", "integer column"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn what_works_but_badly_is_noted() {
 
 #[test]
 fn a_database_in_another_encoding_is_refused() {
-    let desk = Desk::with("create table NOTHING (X)");
+    let desk = Desk::with("create table EMPTY (X)");
     let path = desk.folder.0.join("utf16.db");
     let app = Connection::open(&path).unwrap();
     app.execute_batch(&format!("pragma encoding = 'UTF-16le'; {HISTORY}")).unwrap();

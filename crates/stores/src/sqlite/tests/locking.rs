@@ -172,3 +172,25 @@ async fn a_table_that_is_dropped_while_the_bridge_runs_is_a_fault_of_the_mapping
     let mut txn = store.begin(Mode::Read).await.unwrap();
     assert!(matches!(txn.rows(&[p("A")], None).await, Err(StoreError::Mapping(_))));
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_what_was_appended_is_taken_back() {
+    let desk = Desk::with(HISTORY);
+    let store = desk.store(mapping());
+    let lane = store.pool.take().await.unwrap();
+    let limit = |pages: u32| {
+        lane.call(move |session| {
+            session.connection.execute_batch(&format!("pragma max_page_count = {pages}")).unwrap();
+            Ok(())
+        })
+    };
+    limit(20).await.unwrap();
+    store.pool.give_back(lane.clone(), ());
+    lane.call(|_| Ok(())).await.unwrap();
+    let long = entry("A", &"long ".repeat(10_000));
+    let full = append(&store, &[entry("A", "short"), long.clone(), long.clone()]).await;
+    assert!(matches!(&full, Err(StoreError::Full(said)) if said.contains("desk.db")), "{full:?}");
+    assert_eq!(desk.ask("select count(*) from WORK_HISTORY"), "Integer(0)");
+    limit(1_000_000).await.unwrap();
+    assert_eq!(append(&store, &[long]).await.unwrap(), [1]);
+}

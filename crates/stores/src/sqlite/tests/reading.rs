@@ -28,9 +28,9 @@ async fn ids_of_any_column_type_are_found_by_their_text_and_only_by_it() {
         ));
         let store = desk.store(mapping());
         let mut txn = store.begin(Mode::Read).await.unwrap();
-        let rows = txn.rows(&[p("ABC"), p("017"), p("17"), p("17.0"), p("abc")], None).await.unwrap();
+        let rows = txn.rows(&[p("ABC"), p("017"), p("17"), p("17.0"), p("abc"), p("17")], None).await.unwrap();
         let found: Vec<Vec<i64>> = rows.iter().map(works).collect();
-        assert_eq!(found, [vec![1], vec![], vec![1], vec![], vec![2]], "{ty} {stored}");
+        assert_eq!(found, [vec![1], vec![], vec![1], vec![], vec![2], vec![1]], "{ty} {stored}");
         let bodies = txn.bodies(&[(p("abc"), w(2)), (p("17"), w(1)), (p("017"), w(1)), (p("17"), w(2))]).await.unwrap();
         let texts: Vec<Option<String>> = bodies.into_iter().map(|b| b.and_then(|b| b.text)).collect();
         assert_eq!(texts, [Some("c".into()), Some("a".into()), None, None], "{ty} {stored}");
@@ -54,7 +54,11 @@ async fn every_look_at_problems_uses_an_index() {
             let desk = Desk::with(&format!(
                 "create table WORK_HISTORY (PROBLEM_ID {ty}, WORK_HISTORY text, KIND text, {schema});
                  create index BY_PROBLEM on WORK_HISTORY (PROBLEM_ID);
-                 create table PROBLEM (ID {ty} unique)"
+                 create table PROBLEM (ID {ty} unique);
+                 with recursive n(n) as (select 1 union all select n + 1 from n where n < 20000)
+                 insert into WORK_HISTORY (PROBLEM_ID, WORK_ID, WORK_HISTORY) select n % 5, n, 'a text' from n;
+                 insert into PROBLEM select distinct PROBLEM_ID from WORK_HISTORY;
+                 analyze"
             ));
             let problems = ProblemTable { table: "PROBLEM".into(), id: "ID".into(), share: Some("ID <> 'x'".into()) };
             let m = Mapping {
@@ -76,11 +80,8 @@ async fn every_look_at_problems_uses_an_index() {
                 let plan: Vec<String> = desk
                     .app
                     .prepare(&format!("explain query plan {sql}"))
-                    .unwrap()
-                    .query_map([], |r| r.get(3))
-                    .unwrap()
-                    .map(Result::unwrap)
-                    .collect();
+                    .and_then(|mut s| s.raw_query().mapped(|r| r.get(3)).collect())
+                    .unwrap();
                 let tables = ["WORK_HISTORY", "PROBLEM"];
                 let searched = plan.iter().any(|l| tables.iter().any(|t| l.starts_with(&format!("SEARCH {t} USING"))));
                 let scanned = plan.iter().any(|l| tables.iter().any(|t| l.starts_with(&format!("SCAN {t}"))));
@@ -226,21 +227,27 @@ async fn no_column_is_touched_that_is_not_mapped() {
             };
             Authorization::Allow
         };
-        session.connection.authorizer(Some(hook)).map_err(|e| Trouble::from(e).translate(Path::new(""), &mapping()))
+        session.connection.authorizer(Some(hook)).map_err(|e| Trouble::from(e).translate(Path::new("")))
     })
     .await
     .unwrap();
-    store.pool.give_back(lane, ());
+    store.pool.give_back(lane.clone(), ());
+    // Behind the rollback in the lane's queue: after it, this lane is the idle one again.
+    let settled = || lane.call(|_| Ok(()));
+    settled().await.unwrap();
 
     let mut received = entry("A", "b");
     received.fields =
         [("author".to_owned(), Some("anna".to_owned())), ("unknown".to_owned(), Some("x".to_owned()))].into();
     assert_eq!(append(&store, &[received]).await.unwrap(), [2]);
+    settled().await.unwrap();
     let mut txn = store.begin(Mode::Read).await.unwrap();
     assert_eq!(works(&txn.rows(&[p("A")], None).await.unwrap()[0]), [1, 2]);
     txn.bodies(&[(p("A"), w(1))]).await.unwrap();
     drop(txn);
+    settled().await.unwrap();
     store.sweep(None, 10).await.unwrap();
+    settled().await.unwrap();
     store.conditions(&p("A"), w(1)).await.unwrap();
 
     let expected = [
@@ -297,7 +304,7 @@ async fn a_sweep_in_pages_covers_all_in_byte_order_and_sees_what_becomes_shareab
 
 #[test]
 fn json_each_gives_back_every_id_as_it_was() {
-    let ids: Vec<ProblemId> = ["plain", "q\"uote", "back\\slash", "line\nbreak", "ümlaut 🦀", "\u{1}"].map(p).into();
+    let ids: Vec<ProblemId> = ["\u{1}", "back\\slash", "line\nbreak", "plain", "q\"uote", "ümlaut 🦀"].map(p).into();
     let app = Connection::open_in_memory().unwrap();
     let mut statement = app.prepare("select value from json_each(?1)").unwrap();
     let rows = statement.query_map([values::problems_json(&ids, false)], |r| r.get::<_, String>(0)).unwrap();

@@ -1,0 +1,120 @@
+//! `landbridge adopt`: an operator's word that a peer already holds what it would be sent.
+
+use clap::Args;
+use landbridge_core::{ProblemId, SiteName};
+use landbridge_flow::operator::{self, Recorded};
+use landbridge_flow::survey;
+
+use super::Context;
+use crate::exit::{Exit, Failure};
+use crate::lock;
+use crate::render::{self, count};
+use crate::site::Site;
+
+/// Say that a peer already holds entries, so that they are not sent
+///
+/// For histories that were copied by other means before there was a bridge, or to begin the exchange from now on. For each
+/// problem one marker is appended ("copy in system N: adopted 1-40") that names the entries which the peer is owed at this
+/// moment. They are never sent to it afterwards; entries that are appended later are.
+///
+/// Nobody checks the word: where the peer does not hold an entry, it will never get it. Nothing is deleted or changed here,
+/// the peer is not asked, and its own history is its own affair: run `adopt` there too, or its entries come here.
+/// Suspended problems are left alone.
+///
+/// The counts are shown first, and on a terminal a question is asked. The bridge should be stopped: one that runs may send
+/// what is about to be adopted.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status: 0 done or nothing to do, 1 not done because nobody agreed, 6 where suspended problems were left alone.
+
+Example:
+  landbridge adopt --peer N --all --dry-run
+  landbridge adopt --peer N ABC XYZ --yes")]
+pub struct AdoptArgs {
+    /// Who holds them
+    #[arg(long, value_name = "SITE")]
+    peer: SiteName,
+    /// The problems
+    #[arg(value_name = "PROBLEM", required_unless_present = "all", conflicts_with = "all")]
+    problems: Vec<ProblemId>,
+    /// All problems of this site
+    #[arg(long)]
+    all: bool,
+    /// Show what would be recorded, and record nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Ask nothing
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Records the operator's word.
+pub async fn run(args: &AdoptArgs, context: &Context) -> Result<Exit, Failure> {
+    // `rekey` must not retire the key that this signs with.
+    let _shared = lock::shared(&context.config)?;
+    let site = Site::open(&context.config).await?;
+    site.peer(&args.peer)?;
+    let peer = &args.peer;
+    let counted = pass(&site, args, true).await?;
+    let mut text = format!(
+        "{peer} is owed {} of {} at this moment.",
+        count(counted.rows, "entry"),
+        count(counted.problems, "problem")
+    );
+    if counted.suspended > 0 {
+        text += &format!(" {} suspended, and left alone.", are(counted.suspended));
+    }
+    render::say(&context.screen.prose(&text))?;
+    let left = if counted.suspended > 0 { Exit::Person } else { Exit::Done };
+    if args.dry_run || counted.rows == 0 {
+        return Ok(left);
+    }
+    if !args.yes && !agreed(&format!("Record that {peer} holds them, so that they are never sent to it?"))? {
+        render::note("nothing was recorded");
+        return Ok(Exit::Left);
+    }
+    let done = pass(&site, args, false).await?;
+    let text = format!(
+        "Recorded in {} that {peer} holds {}. What is appended from now on is sent.",
+        count(done.problems, "problem"),
+        count(done.rows, "entry")
+    );
+    render::say(&context.screen.prose(&text))?;
+    Ok(left)
+}
+
+/// One pass through the problems asked for. `dry`: only counts.
+async fn pass(site: &Site, args: &AdoptArgs, dry: bool) -> Result<Recorded, Failure> {
+    let mut recorded = Recorded::default();
+    if !args.all {
+        let mut problems = args.problems.clone();
+        problems.sort();
+        problems.dedup();
+        for page in problems.chunks(survey::PAGE_PROBLEMS) {
+            recorded = recorded.and(operator::adopt(&site.bridge, &args.peer, page, dry).await?);
+        }
+        return Ok(recorded);
+    }
+    let bar = render::progress(if dry { "problems counted" } else { "problems recorded" }, None);
+    let mut after = None;
+    loop {
+        let page = survey::page(&site.bridge, after.as_ref()).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        recorded = recorded.and(operator::adopt(&site.bridge, &args.peer, &page, dry).await?);
+        bar.inc(page.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(recorded)
+}
+
+/// A person's yes; a failure where there is nobody to ask.
+pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
+    render::ask(question)?.ok_or_else(|| {
+        Failure::usage("there is no terminal to ask at", "give --yes where it is meant, or --dry-run to see what it does")
+    })
+}
+
+fn are(problems: u64) -> String {
+    format!("{} {}", count(problems, "problem"), if problems == 1 { "is" } else { "are" })
+}

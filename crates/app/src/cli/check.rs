@@ -1,0 +1,302 @@
+//! `landbridge check`: everything that can be known before the first entry travels, each with its result.
+
+use std::io;
+use std::path::Path;
+
+use clap::Args;
+use futures_util::future::join_all;
+use landbridge_core::message::{Push, WIRE};
+use landbridge_core::{IdSet, Keyring, Marker, Origin, ProblemId, Scribe, WorkId};
+use landbridge_flow::StoreError;
+use landbridge_flow::ports::{Mode, Peer as _, Shard};
+use landbridge_stores::sqlite::inspect;
+use serde::Serialize;
+
+use super::Context;
+use crate::config::keyfile::load_keys;
+use crate::config::{self, Config, DatabaseUrl, Peer};
+use crate::exit::{Exit, Failure};
+use crate::lock;
+use crate::render::{Cell, Screen, Table, Tone, json, say};
+use crate::site::Site;
+
+mod columns;
+
+/// Verify the configuration, the database and the peers, without changing anything
+///
+/// Prints one line for each check: `ok`, `FAULT` with what to do about it, or `note` for what is allowed and worth a
+/// look. It looks at
+///
+///   the configuration and its key file (mode 0600, readable keys);
+///   the database: reachable, writable, the table and columns of the mapping, conditions and expressions that compile, a
+///   value for every column that needs one, numbers that two writers cannot give out twice, a text column wide enough
+///   for a marker;
+///   who else can read the database, and which columns are outside the mapping and never read or written;
+///   the address that this site listens on;
+///   every peer that has a `url`: reached, the names and the token agree. An empty message is sent, no entry.
+///
+/// To see whether the database can be written, a transaction is begun and rolled back.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_long_help = "\
+Exit status:
+  0  no fault
+  3  the configuration, the key file, the mapping or the address has a fault
+  4  the database does not answer or cannot be written
+  5  a peer cannot be reached or does not accept this site
+
+Example:
+  landbridge check --offline && systemctl start landbridge")]
+pub struct CheckArgs {
+    /// Do not call peers
+    #[arg(long)]
+    offline: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// One check and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    check: String,
+    result: Result,
+    detail: String,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Result {
+    Ok,
+    Note,
+    Fault,
+}
+
+/// Checks and prints.
+pub async fn run(args: &CheckArgs, context: &Context) -> std::result::Result<Exit, Failure> {
+    let report = report(&context.config, args.offline).await;
+    if args.json {
+        say(&json(&report.0)?)?;
+    } else {
+        say(&report.table(context.screen))?;
+    }
+    Ok(report.exit())
+}
+
+/// All checks, in the order in which one needs the other.
+pub async fn report(path: &Path, offline: bool) -> Report {
+    let mut report = Report::default();
+    let Some(config) = configuration(&mut report, path) else { return report };
+    let keys = key_file(&mut report, &config);
+    let opened = database(&mut report, &config, keys).await;
+    listener(&mut report, &config).await;
+    if let Some(site) = opened {
+        if offline {
+            report.note("peers", "not called, as asked");
+        } else {
+            report.0.extend(join_all(site.config.peers.iter().map(|peer| call(&site, peer))).await);
+        }
+    }
+    report
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report(Vec<Finding>);
+
+impl Report {
+    fn add(&mut self, check: &str, result: Result, detail: impl Into<String>, exit: Exit) {
+        self.0.push(Finding { check: check.to_owned(), result, detail: detail.into(), exit });
+    }
+
+    fn ok(&mut self, check: &str, detail: impl Into<String>) {
+        self.add(check, Result::Ok, detail, Exit::Done);
+    }
+
+    fn note(&mut self, check: &str, detail: impl Into<String>) {
+        self.add(check, Result::Note, detail, Exit::Done);
+    }
+
+    fn fault(&mut self, check: &str, detail: impl Into<String>, exit: Exit) {
+        self.add(check, Result::Fault, detail, exit);
+    }
+
+    fn failure(&mut self, check: &str, failure: Failure) {
+        self.0.push(Finding::failure(check, failure));
+    }
+
+    /// The status of the first kind of fault: configuration, then database, then peers.
+    pub fn exit(&self) -> Exit {
+        self.0.iter().map(|f| f.exit).filter(|exit| *exit != Exit::Done).min().unwrap_or(Exit::Done)
+    }
+
+    /// The checks as a person reads them.
+    pub fn table(&self, screen: Screen) -> String {
+        let mut table = Table::new(["check", "result", "what"]);
+        for f in &self.0 {
+            let (word, tone) = match f.result {
+                Result::Ok => ("ok", Tone::Good),
+                Result::Note => ("note", Tone::Warn),
+                Result::Fault => ("FAULT", Tone::Bad),
+            };
+            table.row([Cell::from(f.check.clone()), Cell::new(word, tone), f.detail.clone().into()]);
+        }
+        screen.table(&table)
+    }
+}
+
+impl Finding {
+    fn failure(check: &str, failure: Failure) -> Self {
+        let next = failure.next.map_or(String::new(), |next| format!("; next: {next}"));
+        let detail = format!("{}{next}", failure.what.trim_end());
+        Self { check: check.to_owned(), result: Result::Fault, detail, exit: failure.exit }
+    }
+}
+
+fn configuration(report: &mut Report, path: &Path) -> Option<Config> {
+    match config::load(path) {
+        Ok(config) => {
+            report.ok("configuration", format!("{}: site {}", path.display(), config.site));
+            config.notes().into_iter().for_each(|note| report.note("configuration", note));
+            Some(config)
+        }
+        Err(faults) => {
+            faults.iter().for_each(|fault| report.fault("configuration", fault.to_string(), Exit::Configuration));
+            None
+        }
+    }
+}
+
+fn key_file(report: &mut Report, config: &Config) -> Option<Keyring> {
+    match load_keys(&config.key_file) {
+        Ok(keys) => {
+            let number = crate::render::count(keys.len() as u64, "key");
+            report.ok("key file", format!("{}: {number}, private", config.key_file.display()));
+            Some(keys)
+        }
+        Err(e) => {
+            report.failure("key file", e.into());
+            None
+        }
+    }
+}
+
+/// Whatever the database says. The opened site, where nothing stands against it.
+async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -> Option<Site> {
+    let DatabaseUrl::Sqlite(path) = config.database.clone();
+    let mapping = config.mapping.clone();
+    let inspected = tokio::task::spawn_blocking(move || inspect(&path, &mapping)).await;
+    let inspected = inspected.unwrap_or_else(|_| Err(StoreError::Broken("looking at it ended early".to_owned())));
+    let inspection = match inspected {
+        Ok(inspection) => inspection,
+        Err(e) => {
+            report.failure("database", e.into());
+            return None;
+        }
+    };
+    inspection.faults.iter().for_each(|fault| report.fault("mapping", fault, Exit::Configuration));
+    inspection.notes.iter().for_each(|note| report.note("mapping", note));
+    if !inspection.faults.is_empty() {
+        return None;
+    }
+    // Without keys no marker is read or written, but the database can be looked at.
+    let is_whole = keys.is_some();
+    let site = match Site::with_keys(config.clone(), keys.unwrap_or_else(|| Keyring::new([0; 32]))).await {
+        Ok(site) => site,
+        Err(failure) => {
+            report.failure("database", failure);
+            return None;
+        }
+    };
+    let capabilities = site.bridge.store.capabilities().clone();
+    report.ok("database", format!("{} ({})", site.database(), capabilities.engine));
+    report.ok("mapping", format!("table {} and its columns are as the configuration says", config.mapping.table));
+    match writable(&site).await {
+        Ok(()) => report.ok("writable", "a transaction can be begun; nothing was changed"),
+        Err(e) => report.failure("writable", e.into()),
+    }
+    width(report, &site.bridge.scribe, config, capabilities.text_chars_max);
+    columns::report(report, config);
+    is_whole.then_some(site)
+}
+
+async fn writable(site: &Site) -> std::result::Result<(), StoreError> {
+    let mut txn = site.bridge.store.begin(Mode::Write).await?;
+    txn.lock(&[Shard(0)].into()).await
+}
+
+/// Whether the text column takes a marker of one range: with numbers as large as they may become it is good to know,
+/// with small ones it is needed.
+fn width(report: &mut Report, scribe: &Scribe, config: &Config, width: Option<usize>) {
+    let Some(width) = width else {
+        report.ok("text width", "no limit");
+        return;
+    };
+    let longest = config.peers.iter().max_by_key(|peer| peer.name.as_str().len());
+    let Some(peer) = longest else { return };
+    let fits = |number: i64| {
+        let (Some(row), Ok(problem)) = (WorkId::new(number), "1".parse::<ProblemId>()) else { return true };
+        let mut held = Marker::for_peer(peer.name.clone());
+        held.say(landbridge_core::Group::Held, IdSet::from_iter([row]));
+        let mut copy = Marker::for_peer(peer.name.clone());
+        copy.say_copies(&[(row, Origin::new(peer.name.clone(), row))]);
+        [held, copy].into_iter().all(|marker| scribe.write(&problem, marker, &Default::default()).is_ok())
+    };
+    if !fits(999_999) {
+        let what = format!(
+            "the text column takes {width} characters, and a marker for {} does not fit: choose a wider column or a \
+             shorter `phrase`",
+            peer.name
+        );
+        report.fault("text width", what, Exit::Configuration);
+    } else if !fits(i64::MAX) {
+        report.note("text width", format!("{width} characters: markers fit while work ids have few digits"));
+    } else {
+        report.ok("text width", format!("{width} characters"));
+    }
+}
+
+async fn listener(report: &mut Report, config: &Config) {
+    let Some(address) = config.listen else {
+        report.note("listen", "no [listen]: peers cannot dial this site");
+        return;
+    };
+    match tokio::net::TcpListener::bind(address).await {
+        Ok(_) => report.ok("listen", format!("{address} is free")),
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse && lock::is_running(&config.path) => {
+            report.ok("listen", format!("{address} is used by the running bridge"));
+        }
+        Err(e) => report.fault(
+            "listen",
+            format!("{address}: {e}; stop the other program, or give [listen] another port and tell the peers"),
+            Exit::Configuration,
+        ),
+    }
+}
+
+/// An empty delivery: whoever answers it with no receipt knows this site, its history and its token.
+async fn call(site: &Site, peer: &Peer) -> Finding {
+    let check = format!("peer {}", peer.name);
+    let found = |result, detail: String| Finding { check: check.clone(), result, detail, exit: Exit::Done };
+    if peer.paused {
+        return found(Result::Note, "paused: not called".to_owned());
+    }
+    let dialled = match site.dial(peer, None) {
+        Ok(Some(dialled)) => dialled,
+        Ok(None) => return found(Result::Note, "it dials us: cannot be called from here".to_owned()),
+        Err(failure) => return Finding::failure(&check, failure),
+    };
+    let push = Push {
+        wire: WIRE,
+        from: site.name().clone(),
+        to: peer.name.clone(),
+        history: site.config.history.clone(),
+        deliveries: vec![],
+    };
+    match dialled.push(push).await {
+        Ok(_) => found(Result::Ok, format!("{} answers", peer.url.as_deref().unwrap_or_default())),
+        Err(error) => Finding::failure(&check, Failure::peer(&peer.name, &error)),
+    }
+}

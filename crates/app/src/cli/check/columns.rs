@@ -1,0 +1,69 @@
+//! Which columns are outside the mapping, and who could read them (DESIGN §9).
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Report;
+use crate::config::{Config, DatabaseUrl};
+
+/// Says it of the tables of the mapping.
+pub(super) fn report(report: &mut Report, config: &Config) {
+    let DatabaseUrl::Sqlite(path) = &config.database;
+    report.note(
+        "rights",
+        "SQLite has no rights on columns: whoever can open the file can read and write everything in it",
+    );
+    let mapping = &config.mapping;
+    let mut tables = vec![(mapping.table.as_str(), vec![mapping.problem.as_str(), &mapping.work, &mapping.text])];
+    if let Some(problems) = &mapping.problems {
+        tables.push((&problems.table, vec![&problems.id]));
+    }
+    for (i, (table, mut named)) in tables.into_iter().enumerate() {
+        let conditions: Vec<&str> = if i == 0 {
+            named.extend(mapping.fields.values().map(String::as_str));
+            named.extend(mapping.insert.keys().chain(mapping.marker.keys()).map(String::as_str));
+            [&mapping.within, &mapping.share].into_iter().chain(mapping.peers.values()).flatten().map(String::as_str).collect()
+        } else {
+            mapping.problems.iter().filter_map(|p| p.share.as_deref()).collect()
+        };
+        let is_named = |column: &str| {
+            named.iter().any(|n| n.eq_ignore_ascii_case(column)) || conditions.iter().any(|sql| mentions(sql, column))
+        };
+        // The database was inspected a moment ago; what cannot be listed now is not worth a fault.
+        let Ok(columns) = columns(path, table) else { continue };
+        let outside: Vec<_> = columns.into_iter().filter(|column| !is_named(column)).collect();
+        if outside.is_empty() {
+            report.ok("columns", format!("every column of {table} is in the mapping"));
+        } else {
+            report.ok("columns", format!("never read or written in {table}: {}", outside.join(", ")));
+        }
+    }
+}
+
+fn columns(path: &std::path::Path, table: &str) -> rusqlite::Result<Vec<String>> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut statement = connection.prepare("select name from pragma_table_xinfo(?1) where hidden <> 1")?;
+    statement.query_map([table], |r| r.get(0))?.collect()
+}
+
+/// Whether the word `column` occurs in `sql`, in whatever case. Rather one column too few is called unread.
+fn mentions(sql: &str, column: &str) -> bool {
+    let (sql, column) = (sql.to_ascii_lowercase(), column.to_ascii_lowercase());
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    sql.match_indices(&column).any(|(at, _)| {
+        let before = sql[..at].chars().next_back();
+        let behind = sql[at + column.len()..].chars().next();
+        !before.is_some_and(is_word) && !behind.is_some_and(is_word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_mentioned_as_a_whole_word() {
+        assert!(mentions("Visibility = 'public'", "VISIBILITY"));
+        assert!(mentions("\"kind\" = 'work' and x(KIND)", "KIND"));
+        assert!(!mentions("KINDNESS > 1 or my_kind = 2", "KIND"));
+    }
+}

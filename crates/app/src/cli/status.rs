@@ -1,0 +1,203 @@
+//! `landbridge status`: the state of the site, as tables or as JSON.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use super::Context;
+use crate::exit::{Exit, Failure};
+use crate::render::{Cell, Screen, Table, Tone, count, json, progress, say};
+use crate::site::Site;
+use crate::status::{Listed, PeerStatus, Status};
+
+/// Show what each peer is owed, and what wants a person's eye
+///
+/// Reads the whole history, a page of problems at a time, and changes nothing. For each peer it shows:
+///
+///   pending    entries that it may have and does not hold yet, and in how many problems
+///   held       entries of this history that it holds
+///   refused    pending entries that it does not take, with the reason; see `landbridge retry`
+///   diverged   what it held once and no longer does: its database was restored, or rows were deleted
+///   paused     nothing is exchanged with it, because its [[peer]] section says `paused = true`
+///
+/// and of the history:
+///
+///   suspended  problems with markers that do not verify: a lost key, a ticket merged into another, a pasted marker.
+///              Nothing of them is sent. `landbridge disown` or `landbridge rekey` frees them
+///   differs    entries that are here twice with different texts; `landbridge history` shows both
+///   withheld   rows that cannot be sent: too large, or no text
+///
+/// When a peer last answered, what it refused and what it lost is known from the cache beside the configuration; without
+/// it, only what the database itself says is shown.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_long_help = "\
+Exit status:
+  0  everything is in step   1  something is pending
+  6  something is refused, diverged, differs, suspended, paused or withheld
+  3  wrong configuration     4  the database does not answer
+
+Example:
+  landbridge status --json | jq '.peers[] | {name, pending}'")]
+pub struct StatusArgs {
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the state.
+pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
+    let site = Site::open(&context.config).await?;
+    let bar = progress("looking through problems", None);
+    let status = Status::of(&site, &|looked_at| bar.set_position(looked_at as u64)).await;
+    bar.finish_and_clear();
+    let status = status?;
+    if args.json {
+        say(&json(&status)?)?;
+    } else {
+        say(&tables(&status, context.screen, now()))?;
+    }
+    Ok(status.exit())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The state as a person reads it.
+fn tables(status: &Status, screen: Screen, now: u64) -> String {
+    let mut parts = vec![heading(status, screen)];
+    if status.peers.is_empty() {
+        parts.push("There is no peer.".to_owned());
+    } else {
+        parts.push(screen.table(&peers(status, now)));
+    }
+    for peer in &status.peers {
+        if let Some(error) = &peer.last_error {
+            parts.push(screen.paint(Tone::Bad, &format!("{} {error}", peer.name)));
+        }
+        let mut refused = Table::new(["problem", ">row", "entry", "reason", ">tries"]);
+        for r in &peer.refused.first {
+            refused.row([text(&r.problem), text(r.row), text(&r.origin), Cell::new(&r.reason, Tone::Bad), text(r.tries)]);
+        }
+        section(&mut parts, screen, &format!("{} refuses", peer.name), &peer.refused, &refused);
+        let mut diverged = Table::new(["problem", "entries"]);
+        for d in &peer.diverged.first {
+            diverged.row([text(&d.problem), Cell::new(&d.entries, Tone::Bad)]);
+        }
+        section(&mut parts, screen, &format!("{} no longer holds (diverged)", peer.name), &peer.diverged, &diverged);
+    }
+    let mut suspended = Table::new(["problem", "rows that do not verify"]);
+    for s in &status.suspended.first {
+        suspended.row([text(&s.problem), Cell::new(numbers(&s.rows), Tone::Bad)]);
+    }
+    section(&mut parts, screen, "Suspended", &status.suspended, &suspended);
+    let mut differs = Table::new(["problem", "entry", "rows"]);
+    for d in &status.differs.first {
+        differs.row([text(&d.problem), text(&d.origin), Cell::new(numbers(&d.rows), Tone::Bad)]);
+    }
+    section(&mut parts, screen, "Differs: here with more than one text", &status.differs, &differs);
+    let mut withheld = Table::new(["problem", ">row", "reason"]);
+    for w in &status.withheld.first {
+        withheld.row([text(&w.problem), text(w.row), Cell::new(&w.why, Tone::Bad)]);
+    }
+    section(&mut parts, screen, "Withheld: cannot be sent", &status.withheld, &withheld);
+    let mut here = Table::new(["peer", "problem", "entry", "reason", "the database said"]);
+    for r in &status.refused_here.first {
+        here.row([text(&r.peer), text(&r.problem), text(&r.origin), Cell::new(&r.reason, Tone::Warn), text(&r.detail)]);
+    }
+    section(&mut parts, screen, "Refused here; their senders keep them", &status.refused_here, &here);
+    parts.join("\n\n")
+}
+
+fn heading(status: &Status, screen: Screen) -> String {
+    let Status { site, history, database, engine, .. } = status;
+    let first = screen.paint(Tone::Strong, &format!("Site {site}, history {history}"));
+    let entries = count(status.own + status.copies, "entry");
+    let problems = count(status.problems, "problem");
+    let rest = format!(
+        "{database} ({engine}): {entries} ({} from here, {} from peers) and {} in {problems}.",
+        status.own,
+        status.copies,
+        count(status.markers, "marker")
+    );
+    let running = if status.running { "A bridge is running." } else { "No bridge is running." };
+    format!("{first}\n{}\n{running}", screen.prose(&rest))
+}
+
+fn peers(status: &Status, now: u64) -> Table {
+    let mut table = Table::new([
+        "peer", ">pending", ">problems", ">held", ">refused", ">diverged", ">sent", ">received", ">sent/s", "last contact",
+        "state",
+    ]);
+    for peer in &status.peers {
+        let bad = |n: u64| Cell::new(n.to_string(), if n > 0 { Tone::Bad } else { Tone::Plain });
+        table.row([
+            Cell::new(peer.name.as_str(), Tone::Strong),
+            Cell::new(peer.pending.to_string(), if peer.pending > 0 { Tone::Warn } else { Tone::Plain }),
+            text(peer.pending_problems),
+            text(peer.held),
+            bad(peer.refused.count),
+            bad(peer.diverged.count),
+            text(peer.sent),
+            text(peer.received),
+            peer.sent_per_second().map_or("-".into(), |rate| text(format!("{rate:.1}"))),
+            peer.last_contact.map_or("never".into(), |at| text(ago(now.saturating_sub(at)))),
+            state(peer),
+        ]);
+    }
+    table
+}
+
+fn state(peer: &PeerStatus) -> Cell {
+    let (word, tone) = if peer.paused {
+        ("paused", Tone::Bad)
+    } else if peer.last_error.is_some() {
+        ("does not answer", Tone::Bad)
+    } else if peer.wants_a_person() {
+        ("look below", Tone::Bad)
+    } else if peer.pending > 0 {
+        ("pending", Tone::Warn)
+    } else {
+        ("in step", Tone::Good)
+    };
+    Cell::new(word, tone)
+}
+
+fn section<T>(parts: &mut Vec<String>, screen: Screen, title: &str, listed: &Listed<T>, table: &Table) {
+    if listed.count == 0 {
+        return;
+    }
+    let more = listed.count - listed.first.len() as u64;
+    let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
+    let title = screen.paint(Tone::Strong, &format!("{title}: {}", listed.count));
+    parts.push(format!("{title}\n{}{more}", screen.table(table)));
+}
+
+fn text(shown: impl ToString) -> Cell {
+    shown.to_string().into()
+}
+
+fn numbers(rows: &[i64]) -> String {
+    rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// How long ago, in the largest unit that says something.
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..=1 => "just now".to_owned(),
+        2..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_its_largest_useful_unit() {
+        assert_eq!([0, 59, 180, 7200, 172_800].map(ago), ["just now", "59 s ago", "3 min ago", "2 h ago", "2 days ago"]);
+    }
+}

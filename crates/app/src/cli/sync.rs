@@ -1,0 +1,261 @@
+//! `landbridge sync`: one complete pass, for cron and for people who do not want a daemon.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clap::Args;
+use futures_util::future::join_all;
+use landbridge_core::SiteName;
+use landbridge_flow::exchange::{self, Fetched, Line, deliver_once, fetch_once};
+use landbridge_flow::ports::Clock;
+use landbridge_http::HttpPeer;
+use serde::Serialize;
+
+use super::Context;
+use crate::cache::Counts;
+use crate::config::Peer;
+use crate::exit::{Exit, Failure};
+use crate::lock;
+use crate::render::{Cell, Screen, Table, Tone, json, note, progress, say};
+use crate::site::Site;
+use crate::status::Status;
+
+/// Exchange everything once with every peer, then end
+///
+/// Looks through all problems, delivers what each peer with a `url` is owed, and fetches from peers with `pull = true`
+/// until nothing comes. Peers are served side by side; one that does not answer delays no other. It may run beside a
+/// daemon of the same site. What a peer refuses is tried once. Peers that dial this site are named in the summary; there
+/// is nothing that can be done for them from here.
+///
+/// On a terminal a bar shows the progress. At the end a table says for each peer what was sent and received and what is
+/// still pending.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  everything is in step with every peer that can be reached from here
+  1  something is still pending (written meanwhile, or a body is still on its way)
+  3  wrong configuration     4  the database failed
+  5  a peer did not answer as it should; the others were served
+  6  something is refused, diverged, differs, suspended, paused or withheld: see `landbridge status`
+
+Example, for cron:
+  */5 * * * *  landbridge --config /etc/landbridge/helpdesk.toml sync --json >> /var/log/landbridge.json")]
+pub struct SyncArgs {
+    /// Recompute everything from markers and rows
+    ///
+    /// This version does so in every sync and keeps no cursor, so the flag changes nothing. It is accepted for scripts.
+    #[arg(long)]
+    deep: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of one peer.
+#[derive(Debug, Serialize)]
+struct Summary {
+    peer: SiteName,
+    sent: u64,
+    received: u64,
+    pending: u64,
+    refused: u64,
+    diverged: u64,
+    state: State,
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    InStep,
+    Left,
+    DialsUs,
+    Paused,
+    Failed,
+    Person,
+}
+
+/// A clock that stands still: what a peer refuses in this pass is not tried again in it.
+struct Still;
+
+#[async_trait]
+impl Clock for Still {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep(&self, _pause: Duration) {}
+}
+
+/// A peer that is dialled.
+struct Dialled {
+    line: Line,
+    http: HttpPeer,
+    pull: bool,
+}
+
+/// Exchanges everything once.
+pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
+    let site = Site::open(&context.config).await?;
+    let _running = lock::shared(&site.config.path)?;
+    let mut dialled = Vec::new();
+    for peer in site.config.peers.iter().filter(|peer| !peer.paused) {
+        if let Some(http) = site.dial(peer, None)? {
+            dialled.push(Dialled { line: Line::new(&site.bridge, peer.name.clone()), http, pull: peer.pull });
+        }
+    }
+    site.cache.begin(false);
+    let failed = with_progress(&site, exchange_all(&site, &dialled)).await;
+    site.cache.finish();
+    // Where the database failed, there is no state of it to tell.
+    let mut errors = BTreeMap::new();
+    for (peer, failure) in failed {
+        match failure {
+            exchange::Failure::Store(error) => return Err(error.into()),
+            exchange::Failure::Peer(error) => {
+                errors.insert(peer.clone(), Failure::peer(&peer, &error));
+            }
+        }
+    }
+    let status = Status::of(&site, &|_| {}).await?;
+    let counts = site.cache.counts();
+    let summaries: Vec<_> = status
+        .peers
+        .iter()
+        .zip(&site.config.peers)
+        .map(|(status, peer)| summary(status, peer, counts.get(&peer.name).copied(), errors.get(&peer.name)))
+        .collect();
+    if args.json {
+        say(&json(&summaries)?)?;
+    } else {
+        say(&table(&summaries, context.screen))?;
+    }
+    errors.values().for_each(|failure| note(&failure.to_string()));
+    Ok(exit(&status, &summaries))
+}
+
+/// The exchange with all peers side by side, and with those again that may now be owed what others brought. What each
+/// peer failed with.
+async fn exchange_all(site: &Site, dialled: &[Dialled]) -> Vec<(SiteName, exchange::Failure)> {
+    loop {
+        let met = join_all(dialled.iter().map(|peer| exchange_with(site, peer))).await;
+        let mut failed = Vec::new();
+        let mut came = 0;
+        for (peer, met) in dialled.iter().zip(met) {
+            match met {
+                Ok(deliveries) => came += deliveries,
+                Err(failure) => failed.push((peer.line.peer().clone(), failure)),
+            }
+        }
+        if came == 0 || !failed.is_empty() {
+            return failed;
+        }
+        dialled.iter().for_each(|peer| peer.line.start_pass());
+    }
+}
+
+/// Delivers until nothing is owed, and fetches until nothing comes. How many deliveries came.
+async fn exchange_with(site: &Site, peer: &Dialled) -> Result<usize, exchange::Failure> {
+    while deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await? {}
+    let (mut last, mut came) = (Fetched::default(), 0);
+    while peer.pull {
+        match fetch_once(&site.bridge, peer.line.peer(), &peer.http, Duration::ZERO, &mut last).await? {
+            0 => break,
+            deliveries => came += deliveries,
+        }
+    }
+    Ok(came)
+}
+
+/// Draws what is sent and received meanwhile, where somebody watches.
+async fn with_progress<T>(site: &Site, work: impl Future<Output = T>) -> T {
+    let bar = progress("entries exchanged", None);
+    let done = AtomicBool::new(false);
+    let draw = async {
+        while !bar.is_hidden() && !done.load(Ordering::Relaxed) {
+            let all = site.cache.counts();
+            bar.set_position(all.values().map(|c| c.sent + c.received).sum());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let work = async {
+        let result = work.await;
+        done.store(true, Ordering::Relaxed);
+        result
+    };
+    let (result, ()) = futures_util::future::join(work, draw).await;
+    bar.finish_and_clear();
+    result
+}
+
+fn summary(
+    status: &crate::status::PeerStatus,
+    peer: &Peer,
+    counts: Option<Counts>,
+    failed: Option<&Failure>,
+) -> Summary {
+    let counts = counts.unwrap_or_default();
+    let state = match failed {
+        Some(_) => State::Failed,
+        None if peer.paused => State::Paused,
+        None if status.wants_a_person() => State::Person,
+        None if peer.url.is_none() => State::DialsUs,
+        None if status.pending > 0 => State::Left,
+        None => State::InStep,
+    };
+    Summary {
+        peer: peer.name.clone(),
+        sent: counts.sent,
+        received: counts.received,
+        pending: status.pending,
+        refused: status.refused.count,
+        diverged: status.diverged.count,
+        state,
+        error: failed.map(|failure| failure.what.clone()),
+    }
+}
+
+fn table(summaries: &[Summary], screen: Screen) -> String {
+    if summaries.is_empty() {
+        return "There is no peer, so nothing was exchanged.".to_owned();
+    }
+    let mut table = Table::new(["peer", ">sent", ">received", ">still pending", ">refused", ">diverged", "state"]);
+    for s in summaries {
+        let number = |n: u64, tone: Tone| Cell::new(n.to_string(), if n > 0 { tone } else { Tone::Plain });
+        let (word, tone) = match s.state {
+            State::InStep => ("in step", Tone::Good),
+            State::Left => ("something is left", Tone::Warn),
+            State::DialsUs => ("dials us; nothing to do from here", Tone::Plain),
+            State::Paused => ("paused", Tone::Bad),
+            State::Failed => ("did not answer", Tone::Bad),
+            State::Person => ("see `landbridge status`", Tone::Bad),
+        };
+        table.row([
+            Cell::new(s.peer.as_str(), Tone::Strong),
+            number(s.sent, Tone::Plain),
+            number(s.received, Tone::Plain),
+            number(s.pending, Tone::Warn),
+            number(s.refused, Tone::Bad),
+            number(s.diverged, Tone::Bad),
+            Cell::new(word, tone),
+        ]);
+    }
+    screen.table(&table)
+}
+
+/// What peers that dial us are still owed is not left over by this command.
+fn exit(status: &Status, summaries: &[Summary]) -> Exit {
+    let any = |state| summaries.iter().any(|s| s.state == state);
+    if any(State::Failed) {
+        Exit::Peer
+    } else if status.exit() == Exit::Person {
+        Exit::Person
+    } else if any(State::Left) {
+        Exit::Left
+    } else {
+        Exit::Done
+    }
+}

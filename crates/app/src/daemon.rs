@@ -1,0 +1,169 @@
+//! The bridge at work: one task that watches the database, for each peer one that delivers and one that fetches, and the
+//! listener. What each of them does is the flow's; here they are started, stopped and told what is wished.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use landbridge_flow::exchange::{Answering, Line, deliver, fetch};
+use landbridge_flow::ports::Clock;
+use landbridge_flow::watch::watch;
+use landbridge_http::{ServerError, ServerOptions, Tap, router, serve};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{Exit, Failure};
+use crate::site::Site;
+
+/// The clock of the machine. It makes pauses and decides nothing.
+pub struct TokioClock(Instant);
+
+impl TokioClock {
+    /// A clock that begins now.
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+#[async_trait]
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    async fn sleep(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What a daemon may be given from outside. By default nothing.
+#[derive(Default)]
+pub struct DaemonOptions {
+    /// A listener that is bound already, instead of the address in the configuration.
+    pub listener: Option<TcpListener>,
+    /// Sees every message that this site sends and every answer to it.
+    pub tap: Option<Arc<dyn Tap>>,
+}
+
+/// A running bridge. Dropped, it ends at once; that loses nothing.
+pub struct Daemon {
+    /// Where it listens.
+    pub local_addr: Option<SocketAddr>,
+    stop: CancellationToken,
+    server: Option<tokio::task::JoinHandle<Result<(), ServerError>>>,
+    work: JoinSet<()>,
+}
+
+impl Daemon {
+    /// Starts the bridge of `site`.
+    pub async fn start(site: &Site, options: DaemonOptions) -> Result<Self, Failure> {
+        let listener = match options.listener {
+            Some(listener) => Some(listener),
+            None => listen(site.config.listen).await?,
+        };
+        let local_addr = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let bridge = site.bridge.clone();
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let lines: Vec<_> = bridge.peers.keys().map(|peer| Arc::new(Line::new(&bridge, peer.clone()))).collect();
+        let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
+        site.cache.begin(true);
+
+        for peer in site.config.peers.iter().filter(|peer| !peer.paused) {
+            let Some(dialled) = site.dial(peer, options.tap.clone())? else { continue };
+            let dialled = Arc::new(dialled);
+            for line in lines.iter().filter(|line| *line.peer() == peer.name) {
+                let (bridge, line, peer, clock) = (bridge.clone(), line.clone(), dialled.clone(), clock.clone());
+                work.spawn(async move { deliver(&bridge, &line, peer.as_ref(), clock.as_ref()).await });
+            }
+            if peer.pull {
+                let (bridge, name, peer, clock) = (bridge.clone(), peer.name.clone(), dialled, clock.clone());
+                work.spawn(async move { fetch(&bridge, &name, peer.as_ref(), clock.as_ref()).await });
+            }
+        }
+        work.spawn(heed_wishes(site.cache.wishes(), lines.clone(), bridge.pauses.poll));
+
+        let mut server = None;
+        if let Some(listener) = listener {
+            let mut allowed = ServerOptions::new(site.auth()?);
+            allowed.body_bytes_max = site.body_bytes_max();
+            let service = Arc::new(Answering::new(bridge.clone(), &lines, clock.clone()));
+            server = Some(tokio::spawn(serve(listener, router(service, allowed), stop.clone())));
+        }
+        work.spawn(async move { watch(&bridge, &lines, clock.as_ref()).await });
+        Ok(Self { local_addr, stop, server, work })
+    }
+
+    /// Returns when some part of the bridge has ended although it should run for ever.
+    pub async fn failed(&mut self) -> Failure {
+        let ended = |why: String| Failure::new(Exit::Left, why, "start it again, and report what is logged above");
+        let server = async {
+            match &mut self.server {
+                Some(server) => server.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(_) = self.work.join_next() => ended("a part of the bridge ended, which should not happen".to_owned()),
+            served = server => match served {
+                Ok(Err(error)) => ended(error.to_string()),
+                _ => ended("the listener ended, which should not happen".to_owned()),
+            },
+        }
+    }
+
+    /// Stops the bridge: nothing new begins, and what peers are just sending gets a little time. What is under way
+    /// towards peers is broken off; it is sent again next time and recognised.
+    pub async fn stop(mut self) {
+        self.work.shutdown().await;
+        self.stop.cancel();
+        if let Some(server) = self.server.take() {
+            match server.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("{error}"),
+                Err(error) => tracing::warn!("the listener ended early: {error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = address else { return Ok(None) };
+    TcpListener::bind(address).await.map(Some).map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => Failure::new(
+            Exit::Configuration,
+            format!("another program listens on {address} already"),
+            "stop it if it is a bridge of this site, or give [listen] another port and tell the peers",
+        ),
+        _ => Failure::new(
+            Exit::Configuration,
+            format!("this site cannot listen on {address}: {e}"),
+            "correct [listen] address in the configuration",
+        ),
+    })
+}
+
+/// Tries refused entries as soon as an operator asks for it (`landbridge retry`).
+async fn heed_wishes(mut wishes: crate::cache::Wishes, lines: Vec<Arc<Line>>, poll: Duration) {
+    loop {
+        tokio::time::sleep(poll).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let wished = wishes.next();
+            (wishes, wished)
+        });
+        let Ok((back, wished)) = looked.await else { return };
+        wishes = back;
+        for wish in wished {
+            tracing::info!(peer = wish.as_ref().map_or("all", |peer| peer.as_str()), "refused entries are tried now");
+            lines.iter().filter(|line| wish.as_ref().is_none_or(|peer| peer == line.peer())).for_each(|line| line.retry());
+        }
+    }
+}

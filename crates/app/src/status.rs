@@ -1,0 +1,280 @@
+//! The state of a site, as one value: the table, the JSON and later the pages all render it, so they cannot disagree.
+//! Made of the database, which is true, and of the cache, which is the latest that was heard.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landbridge_core::{Origin, ProblemId, SiteName};
+use landbridge_flow::ports::Mode;
+use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
+use landbridge_flow::{Bridge, StoreError};
+use serde::Serialize;
+
+use crate::cache::{Learnt, RefusedHere, RefusedThere, Withheld};
+use crate::exit::Exit;
+use crate::lock;
+use crate::site::Site;
+
+/// How many of a kind are listed; all are counted.
+pub const LISTED_MAX: usize = 20;
+
+/// The state of a site.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// The site.
+    pub site: SiteName,
+    /// The history's name.
+    pub history: String,
+    /// The database.
+    pub database: String,
+    /// What kind of database it is.
+    pub engine: String,
+    /// Whether a bridge runs with this configuration now.
+    pub running: bool,
+    /// Problems with rows.
+    pub problems: u64,
+    /// Entries written here.
+    pub own: u64,
+    /// Entries that are copies.
+    pub copies: u64,
+    /// Markers.
+    pub markers: u64,
+    /// Each peer.
+    pub peers: Vec<PeerStatus>,
+    /// Problems left alone because they have markers that do not verify.
+    pub suspended: Listed<Suspended>,
+    /// Entries that are here more than once, with different texts.
+    pub differs: Listed<Differs>,
+    /// Rows that cannot be sent to anybody.
+    pub withheld: Listed<Withheld>,
+    /// Entries of peers that were refused here and have not come since.
+    pub refused_here: Listed<RefusedHere>,
+}
+
+/// The exchange with one peer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: SiteName,
+    /// Where it is reached; nothing where it dials us.
+    pub url: Option<String>,
+    /// Whether deliveries are fetched from it.
+    pub pull: bool,
+    /// Whether nothing is exchanged with it on purpose.
+    pub paused: bool,
+    /// Entries that it may have and does not hold.
+    pub pending: u64,
+    /// Problems of these.
+    pub pending_problems: u64,
+    /// Entries that it holds.
+    pub held: u64,
+    /// Pending entries that it refused.
+    pub refused: Listed<RefusedThere>,
+    /// What it held once and does not hold any more.
+    pub diverged: Listed<Diverged>,
+    /// When it last answered or asked, in seconds since 1970.
+    pub last_contact: Option<u64>,
+    /// Why it last did not answer, unless it has since.
+    pub last_error: Option<String>,
+    /// Since when the following are counted, in seconds since 1970: the start of the last daemon.
+    pub since: Option<u64>,
+    /// Entries that it took since then.
+    pub sent: u64,
+    /// Entries that it delivered since then.
+    pub received: u64,
+}
+
+/// Some of many.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed<T> {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<T>,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { count: 0, first: Vec::new() }
+    }
+}
+
+impl<T> FromIterator<T> for Listed<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        let mut listed = Self::default();
+        for item in all {
+            listed.count += 1;
+            if listed.first.len() < LISTED_MAX {
+                listed.first.push(item);
+            }
+        }
+        listed
+    }
+}
+
+/// A problem that is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suspended {
+    /// Which.
+    pub problem: ProblemId,
+    /// The rows of the markers that do not verify.
+    pub rows: Vec<i64>,
+}
+
+/// An entry with more than one text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Differs {
+    /// The problem.
+    pub problem: ProblemId,
+    /// The entry.
+    pub origin: Origin,
+    /// The rows that it has here.
+    pub rows: Vec<i64>,
+}
+
+/// What a peer lost of one problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diverged {
+    /// The problem.
+    pub problem: ProblemId,
+    /// The entries, as ranges of each origin.
+    pub entries: String,
+}
+
+impl Status {
+    /// The state of `site` now. `progress` is told after each page how many problems were looked at.
+    pub async fn of(site: &Site, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, StoreError> {
+        let bridge = &site.bridge;
+        let seen = survey_all(bridge, progress).await?;
+        let learnt = still_true(bridge, site.cache.learnt()).await?;
+        let peers = site.config.peers.iter().map(|peer| {
+            let owed = seen.owed.get(&peer.name).copied().unwrap_or_default();
+            let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
+            let diverged = learnt.diverged.iter().filter(|(of, ..)| *of == peer.name);
+            PeerStatus {
+                name: peer.name.clone(),
+                url: peer.url.clone(),
+                pull: peer.pull,
+                paused: peer.paused,
+                pending: owed.entries,
+                pending_problems: owed.problems,
+                held: owed.held,
+                refused: learnt.refused_there.iter().filter(|r| r.peer == peer.name).cloned().collect(),
+                diverged: diverged
+                    .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
+                    .collect(),
+                last_contact: contact.answered,
+                last_error: contact.failed,
+                since: (contact.since > 0).then_some(contact.since),
+                sent: contact.sent,
+                received: contact.received,
+            }
+        });
+        let numbers = |rows: Vec<landbridge_core::WorkId>| rows.into_iter().map(|row| row.get()).collect::<Vec<_>>();
+        let suspended = |(problem, rows)| Suspended { problem, rows: numbers(rows) };
+        let differs = |(problem, origin, rows)| Differs { problem, origin, rows: numbers(rows) };
+        Ok(Self {
+            site: site.name().clone(),
+            history: site.config.history.clone(),
+            database: site.database(),
+            engine: bridge.store.capabilities().engine.clone(),
+            running: lock::is_running(&site.config.path),
+            problems: seen.problems,
+            own: seen.own,
+            copies: seen.copies,
+            markers: seen.markers,
+            peers: peers.collect(),
+            suspended: seen.suspended.into_iter().map(suspended).collect(),
+            differs: seen.differs.into_iter().map(differs).collect(),
+            withheld: learnt.withheld.into_iter().collect(),
+            refused_here: learnt.refused_here.into_iter().rev().collect(),
+        })
+    }
+
+    /// 0: all in step. 1: something is pending and will go by itself. 6: something wants a person's eye.
+    pub fn exit(&self) -> Exit {
+        let peers = &self.peers;
+        if peers.iter().any(PeerStatus::wants_a_person) || self.suspended.count + self.differs.count + self.withheld.count > 0
+        {
+            Exit::Person
+        } else if peers.iter().any(|peer| peer.pending > 0) {
+            Exit::Left
+        } else {
+            Exit::Done
+        }
+    }
+}
+
+impl PeerStatus {
+    /// Whether somebody should look at the exchange with it.
+    pub fn wants_a_person(&self) -> bool {
+        self.paused || self.refused.count > 0 || self.diverged.count > 0
+    }
+
+    /// Entries sent in a second, since the counting began; nothing before there is something to count.
+    pub fn sent_per_second(&self) -> Option<f64> {
+        let seconds = self.last_contact?.checked_sub(self.since?).filter(|s| *s > 0)?;
+        Some(self.sent as f64 / seconds as f64)
+    }
+}
+
+/// Goes through all problems.
+async fn survey_all(bridge: &Bridge, progress: &(dyn Fn(usize) + Sync)) -> Result<Survey, StoreError> {
+    let (mut seen, mut after, mut looked_at) = (Survey::default(), None, 0);
+    loop {
+        let problems = page(bridge, after.as_ref()).await?;
+        seen.add(survey(bridge, &problems, None).await?);
+        looked_at += problems.len();
+        progress(looked_at);
+        match problems.into_iter().next_back() {
+            Some(last) => after = Some(last),
+            None => return Ok(seen),
+        }
+    }
+}
+
+/// What of the cache is still so by the database: refused and withheld rows that are still owed, and entries refused
+/// here that are still not here.
+async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, StoreError> {
+    for (peer, policy) in &bridge.peers {
+        let about = learnt.refused_there.iter().filter(|r| r.peer == *peer).map(|r| &r.problem);
+        let about: BTreeSet<_> = about.chain(learnt.withheld.iter().map(|w| &w.problem)).cloned().collect();
+        let mut owed = BTreeMap::new();
+        each_ledger(bridge, about, Some(peer), |ledger, rows| {
+            for row in (bridge.decisions.pending)(ledger, rows, peer, policy.relay) {
+                owed.insert((ledger.problem().clone(), row.work.get()), ledger.origin(row.work));
+            }
+        })
+        .await?;
+        let is_owed = |r: &RefusedThere| owed.get(&(r.problem.clone(), r.row)) == Some(&r.origin);
+        learnt.refused_there.retain(|r| r.peer != *peer || is_owed(r));
+    }
+    learnt.refused_there.retain(|r| bridge.peers.contains_key(&r.peer));
+    learnt.diverged.retain(|(peer, ..)| bridge.peers.contains_key(peer));
+    learnt.refused_here.retain(|r| bridge.peers.contains_key(&r.peer));
+
+    let about = learnt.refused_here.iter().map(|r| r.problem.clone()).collect();
+    let mut here = BTreeSet::new();
+    each_ledger(bridge, about, None, |ledger, rows| {
+        let copies = rows.iter().filter(|row| !ledger.is_marker(row.work) && !ledger.is_own(row.work));
+        here.extend(copies.map(|row| (ledger.problem().clone(), ledger.origin(row.work))));
+    })
+    .await?;
+    learnt.refused_here.retain(|r| !here.contains(&(r.problem.clone(), r.origin.clone())));
+    Ok(learnt)
+}
+
+async fn each_ledger(
+    bridge: &Bridge,
+    problems: BTreeSet<ProblemId>,
+    peer: Option<&SiteName>,
+    mut look: impl FnMut(&landbridge_core::Ledger, &[landbridge_core::entry::Row]),
+) -> Result<(), StoreError> {
+    let problems: Vec<_> = problems.into_iter().collect();
+    for some in problems.chunks(PAGE_PROBLEMS) {
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        for (problem, read) in some.iter().zip(txn.rows(some, peer).await?) {
+            look(&bridge.ledger(problem, &read.rows), &read.rows);
+        }
+    }
+    Ok(())
+}
