@@ -1,0 +1,181 @@
+//! Every store passes the suite of `flow`, and the worked example of DESIGN §10 comes out on every pair of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness that cannot be built is a failed test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use landbridge_core::message::{Code, Refusal};
+use landbridge_core::{ProblemId, WorkId};
+use landbridge_flow::conformance::{CASES, Harness, WORKED_EXAMPLE, worked_example};
+use landbridge_flow::ports::Store;
+use landbridge_stores::memory::{MemoryOptions, MemoryRow, MemoryStore};
+use landbridge_stores::sqlite::{SqliteOptions, SqliteStore};
+use landbridge_stores::{Mapping, Numbering};
+use rusqlite::{Connection, params};
+
+struct InMemory(MemoryStore);
+
+impl InMemory {
+    fn new(numbering: Numbering) -> Self {
+        let options = MemoryOptions {
+            check: Some(Arc::new(|row| row.text.contains("POISON").then(|| Refusal::of(Code::Constraint)))),
+            ..numbering.into()
+        };
+        Self(MemoryStore::new(options))
+    }
+}
+
+#[async_trait]
+impl Harness for InMemory {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn write(&self, problem: &ProblemId, text: &str, public: bool) -> WorkId {
+        self.0.write(problem, MemoryRow { text: text.into(), fields: Default::default(), public, level: 0 })
+    }
+
+    async fn publish(&self, problem: &ProblemId, work: WorkId) {
+        self.0.edit(problem, work, |row| row.public = true);
+    }
+
+    async fn delete(&self, problem: &ProblemId, work: WorkId) {
+        self.0.delete(problem, work);
+    }
+
+    async fn table(&self, problem: &ProblemId) -> Vec<(WorkId, String)> {
+        self.0.committed(problem).into_iter().map(|(work, row)| (work, row.text)).collect()
+    }
+}
+
+struct OnDisk {
+    folder: PathBuf,
+    store: Arc<SqliteStore>,
+    numbering: Numbering,
+}
+
+impl OnDisk {
+    fn new(numbering: Numbering) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("landbridge-conformance-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("desk.db");
+        let key = match numbering {
+            Numbering::PerProblem => "NO integer not null, primary key (TICKET, NO)",
+            Numbering::Generated => "NO integer primary key",
+        };
+        let columns = "TICKET text not null, BODY text not null check (BODY not like '%POISON%'), PUBLIC int not null";
+        let create = if numbering == Numbering::PerProblem {
+            format!("create table NOTE ({columns}, {key})")
+        } else {
+            format!("create table NOTE ({key}, {columns})")
+        };
+        Connection::open(&file).unwrap().execute_batch(&format!("pragma journal_mode = wal; {create}")).unwrap();
+        let store = SqliteStore::open(&file, mapping(numbering), SqliteOptions::default()).unwrap();
+        Self { folder, store: Arc::new(store), numbering }
+    }
+
+    fn application(&self) -> Connection {
+        let connection = Connection::open(file(&self.folder)).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+        connection
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("desk.db")
+}
+
+fn mapping(numbering: Numbering) -> Mapping {
+    Mapping {
+        table: "NOTE".into(),
+        problem: "TICKET".into(),
+        work: "NO".into(),
+        text: "BODY".into(),
+        numbering,
+        within: None,
+        share: Some("PUBLIC = 1".into()),
+        fields: Default::default(),
+        insert: [("PUBLIC".into(), "1".into())].into(),
+        marker: [("PUBLIC".into(), "0".into())].into(),
+        problems: None,
+        peers: [("N".parse().unwrap(), None), ("1".parse().unwrap(), None)].into(),
+        phrases: vec!["copy in system".into()],
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[async_trait]
+impl Harness for OnDisk {
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    async fn write(&self, problem: &ProblemId, text: &str, public: bool) -> WorkId {
+        let next = match self.numbering {
+            Numbering::PerProblem => "(select coalesce(max(NO), 0) + 1 from NOTE where TICKET = ?1)",
+            Numbering::Generated => "null",
+        };
+        let insert = format!("insert into NOTE (TICKET, NO, BODY, PUBLIC) values (?1, {next}, ?2, ?3) returning NO");
+        let work = self.application().query_row(&insert, params![problem.as_str(), text, public], |row| row.get(0));
+        WorkId::new(work.unwrap()).unwrap()
+    }
+
+    async fn publish(&self, problem: &ProblemId, work: WorkId) {
+        let update = "update NOTE set PUBLIC = 1 where TICKET = ?1 and NO = ?2";
+        self.application().execute(update, params![problem.as_str(), work.get()]).unwrap();
+    }
+
+    async fn delete(&self, problem: &ProblemId, work: WorkId) {
+        let delete = "delete from NOTE where TICKET = ?1 and NO = ?2";
+        self.application().execute(delete, params![problem.as_str(), work.get()]).unwrap();
+    }
+
+    async fn table(&self, problem: &ProblemId) -> Vec<(WorkId, String)> {
+        let connection = self.application();
+        let mut select = connection.prepare("select NO, BODY from NOTE where TICKET = ?1 order by NO").unwrap();
+        let row = |row: &rusqlite::Row<'_>| Ok((WorkId::new(row.get(0)?).unwrap(), row.get(1)?));
+        select.query_map([problem.as_str()], row).unwrap().map(Result::unwrap).collect()
+    }
+}
+
+type Make = fn(Numbering) -> Box<dyn Harness>;
+
+const STORES: [(&str, Make); 2] = [
+    ("memory", |numbering| Box::new(InMemory::new(numbering))),
+    ("SQLite", |numbering| Box::new(OnDisk::new(numbering))),
+];
+
+#[tokio::test]
+async fn every_store_passes_the_suite() {
+    for (name, make) in STORES {
+        for numbering in [Numbering::PerProblem, Numbering::Generated] {
+            for (case, check) in CASES {
+                let harness = make(numbering);
+                if let Err(found) = check(harness.as_ref()).await {
+                    panic!("{name}, {numbering:?}: {case}: {found}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_worked_example_comes_out_on_every_pair_of_stores() {
+    for (one, make_one) in STORES {
+        for (n, make_n) in STORES {
+            let (a, b) = (make_one(Numbering::PerProblem), make_n(Numbering::PerProblem));
+            let tables = worked_example(a.as_ref(), b.as_ref()).await.unwrap();
+            assert_eq!(tables[0], WORKED_EXAMPLE[0], "site 1 on {one}, site N on {n}");
+            assert_eq!(tables[1], WORKED_EXAMPLE[1], "site 1 on {one}, site N on {n}");
+        }
+    }
+}
