@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use clap::{Parser, Subcommand};
+use landbridge_sim::baseline::{Method, Tally, play as play_published};
 use landbridge_sim::world::{Violation, Wrong};
 use landbridge_sim::{Plan, Report, World, run};
 
@@ -27,6 +28,12 @@ enum Verb {
         #[arg(long, default_value_t = 0)]
         from: u64,
     },
+    /// Plays the same seeds by the published methods and by Landbridge, and prints what each loses and multiplies.
+    Compare {
+        /// How many seeds.
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+    },
     /// Plays one world and prints its plan, what was written and all tables at the end.
     Show {
         /// Which.
@@ -38,7 +45,34 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Run { seeds, from } => play(from, seeds),
         Verb::Show { seed } => show(seed),
+        Verb::Compare { seeds } => compare(seeds),
     }
+}
+
+fn compare(seeds: u64) -> ExitCode {
+    println!("{seeds} worlds of 2 to 7 sites, people writing while messages travel, messages lost, bridges killed");
+    println!("{:34} {:>10} {:>8} {:>8} {:>8}", "", "due", "lost", "doubled", "looping");
+    let mut good = true;
+    for (sites, wanted) in [("two sites", true), ("three to seven sites", false)] {
+        let plans = || (0..seeds).map(Plan::kind).filter(|plan| (plan.sites.len() == 2) == wanted);
+        let published = |method| plans().map(|plan| play_published(&plan, method)).fold(Tally::default(), Tally::and);
+        let mut ours = Tally::default();
+        for plan in plans() {
+            let mut world = World::new(plan, Wrong::NOTHING);
+            if let Err(violation) = world.play() {
+                eprintln!("seed {}: {violation}", world.plan.seed);
+                good = false;
+            }
+            ours = ours.and(world.tally());
+        }
+        let row = |name: &str, t: Tally| {
+            println!("{:34} {:>10} {:>8} {:>8} {:>8}", format!("{name}, {sites}"), t.due, t.lost, t.doubled, t.looping);
+        };
+        row("time stamps", published(Method::TimeStamps));
+        row("plain marker", published(Method::PlainMarker));
+        row("Landbridge", ours);
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn show(seed: u64) -> ExitCode {

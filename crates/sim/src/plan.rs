@@ -23,6 +23,8 @@ pub struct Plan {
     pub calm: bool,
     /// Rows are edited, deleted, and their numbers given out again.
     pub rewriting: bool,
+    /// Writers only write, and only for everybody.
+    pub only_writing: bool,
     /// Whether there is only one path between any two sites.
     pub tree: bool,
     /// How the sites are connected, for people.
@@ -107,9 +109,26 @@ impl Plan {
             actions: 5 + dice.below(if size > 4 { 20 } else { 40 }),
             calm,
             rewriting: !calm && dice.one_in(3),
+            only_writing: false,
             tree,
             topology,
         }
+    }
+
+    /// The same seed's world without what the published methods know nothing of: no conditions, no refusals, nothing
+    /// rewritten; every site passes on, and every entry is for everybody.
+    pub fn kind(seed: u64) -> Self {
+        let mut plan = Self::new(seed);
+        for site in &mut plan.sites {
+            site.refuses_poison = false;
+            site.hidden.clear();
+            site.text_chars_max = None;
+        }
+        for link in &mut plan.links {
+            (link.relay, link.trusted, link.onward, link.level_below) = (true, true, true, None);
+        }
+        (plan.calm, plan.rewriting, plan.only_writing) = (false, false, true);
+        plan
     }
 
     /// The link from one site to another.

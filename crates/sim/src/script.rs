@@ -70,34 +70,41 @@ impl Script {
     /// Does one thing at one site.
     pub fn act(&mut self, plan: &Plan, stores: &[MemoryStore], dice: &Dice) {
         if self.done >= plan.actions {
-            self.commit_late(stores, dice);
+            self.commit_late(plan.only_writing, stores, dice);
             return;
         }
         self.done += 1;
         let site = dice.below(stores.len());
         let Some(problem) = dice.pick(&plan.problems).cloned() else { return };
+        if plan.only_writing {
+            return match dice.below(10) {
+                0 => self.begin_late(true, site, problem, stores, dice),
+                _ => self.write(true, site, problem, stores, dice),
+            };
+        }
         match dice.below(if plan.rewriting { 16 } else { 12 }) {
-            0 => self.begin_late(site, problem, stores, dice),
-            1 => self.commit_late(stores, dice),
+            0 => self.begin_late(false, site, problem, stores, dice),
+            1 => self.commit_late(false, stores, dice),
             2 => self.publish(stores, dice),
             3 => self.paste(site, &problem, stores, dice),
             12 | 13 => self.edit(stores, dice),
             14 | 15 => self.delete_and_reuse(plan, stores, dice),
-            _ => {
-                let item = self.item(site, problem, stores, dice);
-                let store = &stores[site];
-                let work = store.write(&self.items[item].problem, row(&self.items[item]));
-                self.items[item].work = work;
-            }
+            _ => self.write(false, site, problem, stores, dice),
         }
     }
 
-    fn item(&mut self, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) -> usize {
+    fn write(&mut self, plain: bool, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) {
+        let item = self.item(plain, site, problem, stores, dice);
+        let work = stores[site].write(&self.items[item].problem, row(&self.items[item]));
+        self.items[item].work = work;
+    }
+
+    fn item(&mut self, plain: bool, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) -> usize {
         let n = self.items.len();
-        let public = !dice.one_in(6);
+        let public = plain || !dice.one_in(6);
         let text = match (public, dice.below(20)) {
             (false, _) => format!("SECRET-{n}- internal"),
-            (_, 0) => format!("POISON {n}"),
+            (_, 0) if !plain => format!("POISON {n}"),
             // A person writes what looks like a marker. Without a seal it is an entry like any other.
             (_, 1) => format!("copy in system S0: 1-{}", n + 1),
             _ => format!("entry {n} ⚙"),
@@ -125,20 +132,20 @@ impl Script {
     }
 
     /// A transaction takes a number now and commits later.
-    fn begin_late(&mut self, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) {
-        let item = self.item(site, problem, stores, dice);
+    fn begin_late(&mut self, plain: bool, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) {
+        let item = self.item(plain, site, problem, stores, dice);
         self.items[item].work = stores[site].reserve(&self.items[item].problem);
         self.items[item].late = true;
         self.open.push(item);
     }
 
-    fn commit_late(&mut self, stores: &[MemoryStore], dice: &Dice) {
+    fn commit_late(&mut self, plain: bool, stores: &[MemoryStore], dice: &Dice) {
         if self.open.is_empty() {
             return;
         }
         let n = self.open.swap_remove(dice.below(self.open.len()));
         let item = &mut self.items[n];
-        if dice.one_in(5) {
+        if !plain && dice.one_in(5) {
             stores[item.site].abandon(&item.problem, item.work);
             item.deleted = true;
         } else {
@@ -200,7 +207,7 @@ impl Script {
             return;
         }
         self.items[n].deleted = true;
-        let item = self.item(site, problem, stores, dice);
+        let item = self.item(false, site, problem, stores, dice);
         let again = stores[site].write(&self.items[item].problem, row(&self.items[item]));
         self.items[item].work = again;
         self.items[item].reused = again == work;

@@ -15,6 +15,7 @@ use landbridge_flow::watch::watch;
 use landbridge_stores::memory::{MemoryOptions, MemoryStore};
 use thiserror::Error;
 
+use crate::baseline::Tally;
 use crate::executor::{Dice, Executor, Time, locked};
 use crate::faults::{Fate, FaultyStore, JumpingClock};
 use crate::invariants;
@@ -178,6 +179,19 @@ impl World {
             faults_on,
             seen,
         }
+    }
+
+    /// What the tables hold of the entries that are for everybody.
+    pub fn tally(&self) -> Tally {
+        let public = self.script.items.iter().filter(|item| item.public && !item.deleted);
+        let texts: Vec<_> = public.map(|item| item.text().to_owned()).collect();
+        let table = |store: &MemoryStore| {
+            let rows = store.problems().into_iter().flat_map(|p| store.committed(&p).into_values());
+            rows.map(|row| row.text).collect()
+        };
+        let tables: Vec<Vec<String>> = self.stores.iter().map(table).collect();
+        // What still loops never comes to rest, and a world that does not is a violation.
+        Tally::of(&texts, &tables, 0)
     }
 
     /// All tables and what was written, for a person who looks for the reason of a violation.
