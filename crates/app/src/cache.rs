@@ -7,16 +7,17 @@
 
 mod file;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use landbridge_core::message::Refusal;
-use landbridge_core::{Origin, ProblemId, SiteName, WorkId};
+use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer};
 
 pub use file::{Learnt, RefusedHere, RefusedThere, Wishes, Withheld};
@@ -25,13 +26,16 @@ pub use file::{Learnt, RefusedHere, RefusedThere, Wishes, Withheld};
 const NOTES_MAX: usize = 1 << 16;
 /// Warnings that are remembered, so that each is logged once and not with every look.
 const SAID_MAX: usize = 10_000;
+/// Warnings of one kind that are logged in a minute; `status` has them all.
+const WARNINGS_MAX: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The cache of one site.
 pub struct Cache {
     path: PathBuf,
     writer: Mutex<Option<Writer>>,
     counts: Mutex<BTreeMap<SiteName, Counts>>,
-    said: Mutex<HashSet<u64>>,
+    said: Mutex<Said>,
     dropped: AtomicU64,
 }
 
@@ -42,6 +46,28 @@ pub struct Counts {
     pub sent: u64,
     /// Entries that it delivered and that were appended here.
     pub received: u64,
+    /// Entries that it delivered and that were refused here.
+    pub refused: u64,
+}
+
+/// What was logged, so that a log stays readable whatever happens.
+#[derive(Default)]
+struct Said {
+    sentences: HashSet<u64>,
+    /// Of each kind: since when, and how often.
+    kinds: HashMap<Kind, (Option<Instant>, u32)>,
+}
+
+/// What a warning is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    RefusedThere,
+    RefusedHere,
+    Diverged,
+    Differs,
+    Suspended,
+    Withheld,
+    Failed,
 }
 
 struct Writer {
@@ -53,15 +79,46 @@ struct Writer {
 #[derive(Debug)]
 enum Note {
     /// A pass through everything begins: what is withheld will be found again. `count`: with new counters.
-    Begun { count: bool },
-    Sent { peer: SiteName, entries: u64 },
-    Received { peer: SiteName, entries: u64 },
-    RefusedThere { peer: SiteName, problem: ProblemId, refused: Vec<(WorkId, Origin, Refusal)> },
-    RefusedHere { peer: SiteName, problem: ProblemId, origin: Origin, refusal: Refusal, detail: String },
-    Diverged { peer: SiteName, problem: ProblemId, missing: String },
-    Withheld { problem: ProblemId, row: WorkId, why: &'static str },
-    Answered { peer: SiteName },
-    Failed { peer: SiteName, error: String },
+    Begun {
+        count: bool,
+    },
+    Sent {
+        peer: SiteName,
+        entries: u64,
+    },
+    Received {
+        peer: SiteName,
+        entries: u64,
+    },
+    RefusedThere {
+        peer: SiteName,
+        problem: ProblemId,
+        refused: Vec<(WorkId, Origin, Refusal)>,
+    },
+    RefusedHere {
+        peer: SiteName,
+        problem: ProblemId,
+        origin: Origin,
+        refusal: Refusal,
+        detail: String,
+    },
+    Diverged {
+        peer: SiteName,
+        problem: ProblemId,
+        missing: String,
+    },
+    Withheld {
+        problem: ProblemId,
+        row: WorkId,
+        why: &'static str,
+    },
+    Answered {
+        peer: SiteName,
+    },
+    Failed {
+        peer: SiteName,
+        error: String,
+    },
 }
 
 impl Cache {
@@ -91,7 +148,7 @@ impl Cache {
     /// What is in the file; nothing where there is none, or where it cannot be read.
     pub fn learnt(&self) -> Learnt {
         file::read(&self.path).unwrap_or_else(|e| {
-            tracing::warn!("the cache {} cannot be read ({e}); it may be deleted", self.path.display());
+            tracing::warn!("the cache {} cannot be read ({e}); less is shown without it", self.path.display());
             Learnt::default()
         })
     }
@@ -136,18 +193,43 @@ impl Cache {
         add(lock(&self.counts).entry(peer.clone()).or_default());
     }
 
-    /// Logs a warning; later only for those who look for everything.
-    fn warn(&self, sentence: &str) {
+    /// Logs a warning: the same one later, and many of one kind, only for those who look for everything.
+    fn warn(&self, kind: Kind, sentence: &str) {
+        match lock(&self.said).hear(kind, sentence, Instant::now()) {
+            Heard::New => tracing::warn!("{sentence}"),
+            Heard::Last => tracing::warn!("{sentence}; more of this kind are in `landbridge status`"),
+            Heard::Enough => tracing::debug!("{sentence}"),
+        }
+    }
+}
+
+/// What is to become of a warning.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    New,
+    Last,
+    Enough,
+}
+
+impl Said {
+    fn hear(&mut self, kind: Kind, sentence: &str, now: Instant) -> Heard {
         let mut hasher = DefaultHasher::new();
         sentence.hash(&mut hasher);
-        let mut said = lock(&self.said);
-        if said.len() >= SAID_MAX {
-            said.clear();
+        if self.sentences.len() >= SAID_MAX {
+            self.sentences.clear();
         }
-        if said.insert(hasher.finish()) {
-            tracing::warn!("{sentence}");
-        } else {
-            tracing::debug!("{sentence}");
+        if !self.sentences.insert(hasher.finish()) {
+            return Heard::Enough;
+        }
+        let (since, times) = self.kinds.entry(kind).or_default();
+        if since.is_none_or(|since| now.saturating_duration_since(since) > MINUTE) {
+            (*since, *times) = (Some(now), 0);
+        }
+        *times += 1;
+        match (*times).cmp(&WARNINGS_MAX) {
+            std::cmp::Ordering::Less => Heard::New,
+            std::cmp::Ordering::Equal => Heard::Last,
+            std::cmp::Ordering::Greater => Heard::Enough,
         }
     }
 }
@@ -170,8 +252,12 @@ impl Observer for Cache {
                 self.note(Note::Received { peer: peer.clone(), entries });
             }
             Event::RefusedByPeer { peer, problem, refused } => {
+                let mut reasons: BTreeMap<String, IdSet> = BTreeMap::new();
                 for (row, _, refusal) in refused {
-                    self.warn(&format!("{peer} refuses row {row} of problem {problem}: {refusal}"));
+                    reasons.entry(refusal.to_string()).or_default().insert(*row);
+                }
+                for (reason, rows) in reasons {
+                    self.warn(Kind::RefusedThere, &format!("{peer} refuses row {rows} of problem {problem}: {reason}"));
                 }
                 if !refused.is_empty() {
                     let (peer, problem) = (peer.clone(), problem.clone());
@@ -179,29 +265,33 @@ impl Observer for Cache {
                 }
             }
             Event::RefusedHere { peer, problem, origin, refusal, detail } => {
-                self.warn(&format!("entry {origin} of {peer} for problem {problem} is refused: {refusal} ({detail})"));
+                let sentence =
+                    format!("entry {origin} of {peer} for problem {problem} is refused: {refusal} ({detail})");
+                self.warn(Kind::RefusedHere, &sentence);
+                self.count(peer, |c| c.refused += 1);
                 let (peer, problem, origin) = (peer.clone(), problem.clone(), origin.clone());
                 self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: detail.to_owned() });
             }
             Event::Diverged { peer, problem, missing } => {
                 let missing = missing.to_string();
                 if !missing.is_empty() {
-                    self.warn(&format!("{peer} no longer holds of problem {problem}: {missing}"));
+                    self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
                 self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing });
             }
             Event::Differs { peer, problem, origin, row } => {
-                self.warn(&format!(
+                self.warn(Kind::Differs, &format!(
                     "entry {origin} of {peer} for problem {problem} is here with another text, in row {row}; both are kept"
                 ));
             }
             Event::Suspended { problem, rows } => {
                 let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
                 let rows = rows.join(", ");
-                self.warn(&format!("problem {problem} is suspended: markers that do not verify, in rows {rows}"));
+                let sentence = format!("problem {problem} is suspended: markers that do not verify, in rows {rows}");
+                self.warn(Kind::Suspended, &sentence);
             }
             Event::Withheld { problem, row, why } => {
-                self.warn(&format!("row {row} of problem {problem} is not sent: {why}"));
+                self.warn(Kind::Withheld, &format!("row {row} of problem {problem} is not sent: {why}"));
                 self.note(Note::Withheld { problem: problem.clone(), row, why });
             }
             Event::PeerAnswered { peer } => {
@@ -211,13 +301,31 @@ impl Observer for Cache {
             Event::PeerFailed { peer, error, pause } => {
                 let error = error.to_string();
                 tracing::debug!(%peer, ?pause, "tried again after the pause");
-                self.warn(&format!("{peer} {error}"));
+                self.warn(Kind::Failed, &format!("{peer} {error}"));
                 self.note(Note::Failed { peer: peer.clone(), error });
             }
             Event::StoreFailed { error, pause } => {
                 tracing::debug!(?pause, "tried again after the pause");
-                self.warn(&format!("{error}; next: {}", error.remedy().1));
+                self.warn(Kind::Failed, &format!("{error}; next: {}", error.remedy().1));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_not_flooded() {
+        let (mut said, now) = (Said::default(), Instant::now());
+        let mut hear = |kind, n: u32, at| said.hear(kind, &format!("sentence {n}"), at);
+        assert_eq!(hear(Kind::Failed, 1, now), Heard::New);
+        assert_eq!(hear(Kind::Failed, 1, now), Heard::Enough);
+        (2..WARNINGS_MAX).for_each(|n| assert_eq!(hear(Kind::Failed, n, now), Heard::New));
+        assert_eq!(hear(Kind::Failed, 100, now), Heard::Last);
+        assert_eq!(hear(Kind::Failed, 101, now), Heard::Enough);
+        assert_eq!(hear(Kind::Differs, 102, now), Heard::New);
+        assert_eq!(hear(Kind::Failed, 103, now + 2 * MINUTE), Heard::New);
     }
 }

@@ -163,7 +163,10 @@ async fn heed_wishes(mut wishes: crate::cache::Wishes, lines: Vec<Arc<Line>>, po
         wishes = back;
         for wish in wished {
             tracing::info!(peer = wish.as_ref().map_or("all", |peer| peer.as_str()), "refused entries are tried now");
-            lines.iter().filter(|line| wish.as_ref().is_none_or(|peer| peer == line.peer())).for_each(|line| line.retry());
+            lines
+                .iter()
+                .filter(|line| wish.as_ref().is_none_or(|peer| peer == line.peer()))
+                .for_each(|line| line.retry());
         }
     }
 }

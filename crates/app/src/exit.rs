@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use landbridge_core::SiteName;
 use landbridge_flow::operator::OperatorError;
-use landbridge_flow::{PeerError, StoreError, exchange};
+use landbridge_flow::{PeerError, StoreError};
 
 use crate::config::Faults;
 use crate::config::keyfile::KeyFileError;
+use crate::render::visible;
 
 /// The exit status of every verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,31 +65,23 @@ impl Failure {
         Self::new(Exit::Peer, format!("{peer} {error}"), error.remedy().1)
     }
 
-    /// What an exchange with `peer` met.
-    pub fn exchange(peer: &SiteName, failure: exchange::Failure) -> Self {
-        match failure {
-            exchange::Failure::Store(error) => error.into(),
-            exchange::Failure::Peer(error) => Self::peer(peer, &error),
-        }
-    }
-
     /// An ending with nothing to say: whoever read our output has gone.
     fn quiet() -> Self {
         Self { exit: Exit::Done, what: String::new(), next: None }
     }
 }
 
+/// Each line is an error; those below a line that ends with a colon belong to it.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = self.what.lines();
+        let mut lines = self.what.lines().map(visible);
         if let Some(first) = lines.next() {
             write!(f, "error: {first}")?;
-        }
-        for line in lines {
-            write!(f, "\nerror: {line}")?;
+            let begin = if first.ends_with(':') { "  - " } else { "error: " };
+            lines.try_for_each(|line| write!(f, "\n{begin}{line}"))?;
         }
         match &self.next {
-            Some(next) => write!(f, "\n  next: {next}"),
+            Some(next) => write!(f, "\n  next: {}", visible(next)),
             None => Ok(()),
         }
     }
@@ -149,7 +142,13 @@ mod tests {
             "error: the database cannot be written: helpdesk.db\n  next: give this user the right to write the \
              database file and its folder"
         );
-        assert_eq!(Failure::from(StoreError::Mapping("no table X".into())).exit, Exit::Configuration);
+    }
+
+    #[test]
+    fn faults_of_a_mapping_are_listed_below_the_database() {
+        let failure = Failure::from(StoreError::Mapping("a.db:\nno table X\nno column Y".into()));
+        assert_eq!(failure.exit, Exit::Configuration);
+        assert!(failure.to_string().starts_with("error: a.db:\n  - no table X\n  - no column Y\n  next: correct"));
     }
 
     #[test]

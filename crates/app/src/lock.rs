@@ -4,8 +4,12 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::exit::{Exit, Failure};
+
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub fn shared(config: &Path) -> Result<Lock, Failure> {
             return Ok(Lock(None));
         }
     };
-    match file.try_lock_shared() {
+    match patiently(|| file.try_lock_shared()) {
         Ok(()) => Ok(Lock(Some(file))),
         Err(TryLockError::WouldBlock) => Err(Failure::new(
             Exit::Configuration,
@@ -36,7 +40,7 @@ pub fn shared(config: &Path) -> Result<Lock, Failure> {
 pub fn alone(config: &Path) -> Result<Lock, Failure> {
     let path = path(config);
     let file = open(&path).map_err(|e| failed(&path, &e))?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock()) {
         Ok(()) => Ok(Lock(Some(file))),
         Err(TryLockError::WouldBlock) => Err(Failure::new(
             Exit::Configuration,
@@ -51,6 +55,17 @@ pub fn alone(config: &Path) -> Result<Lock, Failure> {
 pub fn is_running(config: &Path) -> bool {
     let Ok(file) = File::open(path(config)) else { return false };
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Tries for a little while: whoever only looks ([`is_running`]) holds the lock for a moment.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    for _ in 0..TRIES {
+        match lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    lock()
 }
 
 fn path(config: &Path) -> PathBuf {

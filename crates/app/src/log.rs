@@ -14,9 +14,10 @@ pub fn start(verbose: u8, format: LogFormat) -> Result<(), Failure> {
     let filter = match (asked.trim(), verbose) {
         ("", 0) => EnvFilter::new("warn"),
         ("", 1) => EnvFilter::new("warn,landbridge=info,landbridge_stores=info"),
-        ("", _) => EnvFilter::new("debug"),
+        ("", _) => EnvFilter::new("debug,hyper=info,hyper_util=info,reqwest=info,h2=info"),
         (asked, _) => EnvFilter::try_new(asked).map_err(|e| {
-            let next = "write a level (error, warn, info, debug, trace) or, for instance, `landbridge=debug,hyper=warn`";
+            let next =
+                "write a level (error, warn, info, debug, trace) or, for instance, `landbridge=debug,hyper=warn`";
             Failure::usage(format!("LANDBRIDGE_LOG is not understood: {e}"), next)
         })?,
     };

@@ -37,7 +37,14 @@ fn start(cli: &Cli) -> Result<Exit, Failure> {
     log::start(verbose, format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| {
-        Failure::new(Exit::Left, format!("the system gives no threads: {e}"), "see the limits of this user (`ulimit -a`)")
+        Failure::new(
+            Exit::Left,
+            format!("the system gives no threads: {e}"),
+            "see the limits of this user (`ulimit -a`)",
+        )
     })?;
-    runtime.block_on(cli.run())
+    let ended = runtime.block_on(cli.run());
+    // Whatever still waits for a lock in the background is not waited for.
+    runtime.shutdown_background();
+    ended
 }

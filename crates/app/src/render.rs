@@ -237,7 +237,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 }
 
 fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+    c.is_control()
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }
 
 /// `value` as JSON on one line, in which no character acts upon a terminal.
@@ -326,7 +327,7 @@ pub fn progress(what: &'static str, total: Option<u64>) -> indicatif::ProgressBa
 
 /// `1 entry`, `2 entries`: the number with the word in its number. Words of this program only.
 pub fn count(n: u64, one: &str) -> String {
-    match one.strip_suffix('y') {
+    match one.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u'])) {
         _ if n == 1 => format!("1 {one}"),
         Some(stem) => format!("{n} {stem}ies"),
         None => format!("{n} {one}s"),
@@ -408,6 +409,7 @@ mod tests {
 
     #[test]
     fn a_number_and_its_word_agree() {
-        assert_eq!((count(1, "entry"), count(2, "entry"), count(0, "problem")), ("1 entry".into(), "2 entries".into(), "0 problems".into()));
+        let counted = [(1, "entry"), (2, "entry"), (0, "problem"), (2, "key")].map(|(n, one)| count(n, one));
+        assert_eq!(counted, ["1 entry", "2 entries", "0 problems", "2 keys"]);
     }
 }

@@ -23,8 +23,6 @@ const BODY_BYTES_MIN: usize = 16 << 20;
 pub struct Site {
     /// Its configuration.
     pub config: Config,
-    /// The keys that its markers are sealed and verified with.
-    pub keys: Keyring,
     /// What the flow works with. Its observer is the cache.
     pub bridge: Arc<Bridge>,
     /// What was learnt and is in no table of the site.
@@ -50,13 +48,13 @@ impl Site {
 
     fn over(config: Config, keys: Keyring, store: Arc<dyn Store>) -> Self {
         let (phrases, width) = (config.mapping.phrases.clone(), store.capabilities().text_chars_max);
-        let scribe = Scribe::new(config.site.clone(), &config.history, phrases, keys.clone(), width);
+        let scribe = Scribe::new(config.site.clone(), &config.history, phrases, keys, width);
         let cache = Arc::new(Cache::beside(&config.path));
         let peers = config.peers.iter().map(|peer| (peer.name.clone(), policy(peer))).collect();
         let mut bridge = Bridge::new(&config.history, scribe, store, peers, cache.clone());
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
-        Self { config, keys, bridge: Arc::new(bridge), cache }
+        Self { config, bridge: Arc::new(bridge), cache }
     }
 
     /// The name of the site.

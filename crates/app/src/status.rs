@@ -193,7 +193,8 @@ impl Status {
     /// 0: all in step. 1: something is pending and will go by itself. 6: something wants a person's eye.
     pub fn exit(&self) -> Exit {
         let peers = &self.peers;
-        if peers.iter().any(PeerStatus::wants_a_person) || self.suspended.count + self.differs.count + self.withheld.count > 0
+        if peers.iter().any(PeerStatus::wants_a_person)
+            || self.suspended.count + self.differs.count + self.withheld.count > 0
         {
             Exit::Person
         } else if peers.iter().any(|peer| peer.pending > 0) {
@@ -217,8 +218,8 @@ impl PeerStatus {
     }
 }
 
-/// Goes through all problems.
-async fn survey_all(bridge: &Bridge, progress: &(dyn Fn(usize) + Sync)) -> Result<Survey, StoreError> {
+/// Goes through all problems. `progress` is told after each page how many were looked at.
+pub async fn survey_all(bridge: &Bridge, progress: &(dyn Fn(usize) + Sync)) -> Result<Survey, StoreError> {
     let (mut seen, mut after, mut looked_at) = (Survey::default(), None, 0);
     loop {
         let problems = page(bridge, after.as_ref()).await?;
@@ -277,4 +278,73 @@ async fn each_ledger(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        let peer = PeerStatus {
+            name: "N".parse().unwrap(),
+            url: None,
+            pull: false,
+            paused: false,
+            pending: 0,
+            pending_problems: 0,
+            held: 0,
+            refused: Listed::default(),
+            diverged: Listed::default(),
+            last_contact: None,
+            last_error: None,
+            since: None,
+            sent: 0,
+            received: 0,
+        };
+        Status {
+            site: "1".parse().unwrap(),
+            history: "work".into(),
+            database: "a.db".into(),
+            engine: "SQLite".into(),
+            running: false,
+            problems: 0,
+            own: 0,
+            copies: 0,
+            markers: 0,
+            peers: vec![peer],
+            suspended: Listed::default(),
+            differs: Listed::default(),
+            withheld: Listed::default(),
+            refused_here: Listed::default(),
+        }
+    }
+
+    #[test]
+    fn what_wants_a_person_weighs_more_than_what_is_pending() {
+        assert_eq!(status().exit(), Exit::Done);
+        let mut pending = status();
+        pending.peers[0].pending = 3;
+        assert_eq!(pending.exit(), Exit::Left);
+        let mut paused = pending.clone();
+        paused.peers[0].paused = true;
+        assert_eq!(paused.exit(), Exit::Person);
+        let mut suspended = status();
+        suspended.suspended.count = 1;
+        assert_eq!(suspended.exit(), Exit::Person);
+    }
+
+    #[test]
+    fn all_are_counted_and_the_first_are_listed() {
+        let listed: Listed<usize> = (0..50).collect();
+        assert_eq!((listed.count, listed.first.len()), (50, LISTED_MAX));
+    }
+
+    #[test]
+    fn a_rate_needs_some_time() {
+        let mut peer = status().peers.remove(0);
+        (peer.since, peer.last_contact, peer.sent) = (Some(100), Some(100), 50);
+        assert_eq!(peer.sent_per_second(), None);
+        peer.last_contact = Some(110);
+        assert_eq!(peer.sent_per_second(), Some(5.0));
+    }
 }

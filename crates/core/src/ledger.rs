@@ -56,6 +56,8 @@ impl Ledger {
                 Reading::Entry => {}
                 _ if retired.contains(work) => {
                     ledger.markers.insert(work);
+                    // Known, so that a copy of it that somebody pastes further down is not a new statement.
+                    ledger.texts.insert(text.to_owned());
                 }
                 Reading::Unverified(_) if disowned.contains(work) => {
                     ledger.disowned.insert(work);
@@ -396,6 +398,16 @@ mod tests {
         let ledger = Ledger::fold(&s, &problem(), &all);
         assert!(!ledger.holds(&site("N"), id(2)));
         assert!(ledger.is_marker(id(200)), "and it is not sent as an entry");
+    }
+
+    #[test]
+    fn a_pasted_copy_of_a_replaced_marker_changes_nothing() {
+        let s = scribe(1);
+        let mut all = rows(&s, &["N: 1-3", "1: lost 100", "N: 1"]);
+        all.push(Row { work: id(200), ..all[0].clone() });
+        let ledger = Ledger::fold(&s, &problem(), &all);
+        assert!(ledger.holds(&site("N"), id(1)) && !ledger.holds(&site("N"), id(2)));
+        assert!(ledger.is_marker(id(200)));
     }
 
     #[test]

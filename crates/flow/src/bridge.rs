@@ -105,6 +105,8 @@ pub type Digests = BTreeMap<WorkId, Digest>;
 pub struct Decisions {
     /// What a peer is owed.
     pub pending: Owe,
+    /// Whether an entry goes without its body: [`pending::goes_bare`].
+    pub bare: fn(bool, bool, bool) -> bool,
     /// What may be recorded after a receipt.
     pub confirm: Confirm,
     /// What an arriving entry is.
@@ -113,8 +115,12 @@ pub struct Decisions {
 
 impl Decisions {
     /// The decisions of the design.
-    pub const DESIGN: Decisions =
-        Decisions { pending: pending::pending, confirm: pending::confirm, judge: judge::judge };
+    pub const DESIGN: Decisions = Decisions {
+        pending: pending::pending,
+        bare: pending::goes_bare,
+        confirm: pending::confirm,
+        judge: judge::judge,
+    };
 }
 
 /// One site: its store, who it is, and with whom it speaks.

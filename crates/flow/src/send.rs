@@ -173,9 +173,7 @@ fn write_delivery(
         };
         let origin = ledger.origin(work);
         let digest = Digest::of(&text);
-        // A third site's entry goes first without its body, and so does what stands behind it: where the peer lacks
-        // the one it takes none of the others, and no body should cross twice.
-        let bare = (behind_bare || !ledger.is_own(work)) && !asked.wanted.contains(&origin);
+        let bare = (bridge.decisions.bare)(ledger.is_own(work), asked.wanted.contains(&origin), behind_bare);
         behind_bare |= bare;
         sent.push(Sent { work, origin: origin.clone(), digest });
         entries.push(Entry {

@@ -20,7 +20,10 @@ use crate::world::Wrong;
 pub const MUTANTS: [(&str, Wrong); 5] = [
     ("reads markers and rows in two snapshots", Wrong { store: two_snapshots, ..Wrong::NOTHING }),
     ("marks without reading again", decided(Decisions { confirm: mark_what_was_sent, ..Decisions::DESIGN })),
-    ("appends past a missing body", decided(Decisions { judge: past_a_missing_body, ..Decisions::DESIGN })),
+    (
+        "appends past a missing body",
+        decided(Decisions { judge: past_a_missing_body, bare: own_bodies_go_at_once, ..Decisions::DESIGN }),
+    ),
     ("knows by the origin without the text", decided(Decisions { judge: by_origin_alone, ..Decisions::DESIGN })),
     ("sends everything after the last marker", decided(Decisions { pending: after_the_last, ..Decisions::DESIGN })),
 ];
@@ -48,6 +51,11 @@ fn past_a_missing_body(
         verdict => verdict,
     };
     verdicts.into_iter().zip(entries).map(at_once).collect()
+}
+
+/// No mistake, but a sender whose deliveries let the mistake above show.
+fn own_bodies_go_at_once(own: bool, wanted: bool, _: bool) -> bool {
+    !own && !wanted
 }
 
 fn by_origin_alone(

@@ -67,7 +67,7 @@ pub struct RefusedThere {
     /// The problem here.
     pub problem: ProblemId,
     /// The row here.
-    pub row: WorkIdNumber,
+    pub row: i64,
     /// The entry.
     pub origin: Origin,
     /// Why.
@@ -75,9 +75,6 @@ pub struct RefusedThere {
     /// How often it was refused.
     pub tries: u64,
 }
-
-/// A work id as JSON has it.
-pub type WorkIdNumber = i64;
 
 /// An entry that was refused here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -100,7 +97,7 @@ pub struct Withheld {
     /// The problem.
     pub problem: ProblemId,
     /// The row.
-    pub row: WorkIdNumber,
+    pub row: i64,
     /// Why.
     pub why: String,
 }
@@ -151,6 +148,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn open_once(path: &Path) -> rusqlite::Result<Connection> {
+    private(path);
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.execute_batch("pragma journal_mode = wal; pragma synchronous = normal")?;
@@ -171,6 +169,16 @@ fn open_once(path: &Path) -> rusqlite::Result<Connection> {
     }
     txn.commit()?;
     Ok(connection)
+}
+
+/// Makes the file for this user alone: what the database said of a refused entry may quote values. SQLite makes the files
+/// beside it alike. Where it cannot be made, opening it says why.
+fn private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
 }
 
 /// Writes what comes until nobody is left to send notes.
@@ -336,15 +344,19 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
                 tries: count(r, 5)?,
             })
         })?,
-        refused_here: all(&txn, "select peer, problem, origin, reason, detail from refused_here order by rowid", |r| {
-            Ok(RefusedHere {
-                peer: parsed(r, 0)?,
-                problem: parsed(r, 1)?,
-                origin: parsed(r, 2)?,
-                reason: r.get(3)?,
-                detail: r.get(4)?,
-            })
-        })?,
+        refused_here: all(
+            &txn,
+            "select peer, problem, origin, reason, detail from refused_here order by rowid",
+            |r| {
+                Ok(RefusedHere {
+                    peer: parsed(r, 0)?,
+                    problem: parsed(r, 1)?,
+                    origin: parsed(r, 2)?,
+                    reason: r.get(3)?,
+                    detail: r.get(4)?,
+                })
+            },
+        )?,
         diverged: all(&txn, "select peer, problem, missing from diverged", |r| {
             Ok((parsed(r, 0)?, parsed(r, 1)?, r.get(2)?))
         })?,
@@ -381,9 +393,8 @@ where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     let text: String = row.get(column)?;
-    text.parse().map_err(|e| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e))
-    })
+    text.parse()
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e)))
 }
 
 /// Notes a wish.
@@ -435,7 +446,8 @@ impl Wishes {
             return Ok(vec![]);
         }
         self.version = version;
-        let last: Option<i64> = connection.query_row("select max(number) from wish", [], |r| r.get(0)).optional()?.flatten();
+        let last: Option<i64> =
+            connection.query_row("select max(number) from wish", [], |r| r.get(0)).optional()?.flatten();
         let mut statement = connection.prepare("select peer from wish where number > ?1 order by number")?;
         let new: Vec<Option<String>> =
             statement.query_map([self.seen], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;

@@ -25,7 +25,10 @@ use crate::site::Site;
 /// what is about to be adopted.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Exit status: 0 done or nothing to do, 1 not done because nobody agreed, 6 where suspended problems were left alone.
+Exit status:
+  0  done, or nothing to do
+  1  not done, because nobody agreed
+  6  suspended problems were left alone
 
 Example:
   landbridge adopt --peer N --all --dry-run
@@ -56,11 +59,10 @@ pub async fn run(args: &AdoptArgs, context: &Context) -> Result<Exit, Failure> {
     site.peer(&args.peer)?;
     let peer = &args.peer;
     let counted = pass(&site, args, true).await?;
-    let mut text = format!(
-        "{peer} is owed {} of {} at this moment.",
-        count(counted.rows, "entry"),
-        count(counted.problems, "problem")
-    );
+    let mut text = match counted.rows {
+        0 => format!("{peer} is owed nothing at this moment."),
+        n => format!("{peer} is owed {} of {} at this moment.", count(n, "entry"), count(counted.problems, "problem")),
+    };
     if counted.suspended > 0 {
         text += &format!(" {} suspended, and left alone.", are(counted.suspended));
     }
@@ -111,7 +113,10 @@ async fn pass(site: &Site, args: &AdoptArgs, dry: bool) -> Result<Recorded, Fail
 /// A person's yes; a failure where there is nobody to ask.
 pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
     render::ask(question)?.ok_or_else(|| {
-        Failure::usage("there is no terminal to ask at", "give --yes where it is meant, or --dry-run to see what it does")
+        Failure::usage(
+            "there is no terminal to ask at",
+            "give --yes where it is meant, or --dry-run to see what it does",
+        )
     })
 }
 

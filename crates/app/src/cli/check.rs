@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use landbridge_core::message::{Push, WIRE};
 use landbridge_core::{IdSet, Keyring, Marker, Origin, ProblemId, Scribe, WorkId};
 use landbridge_flow::StoreError;
-use landbridge_flow::ports::{Mode, Peer as _, Shard};
+use landbridge_flow::ports::Peer as _;
 use landbridge_stores::sqlite::inspect;
 use serde::Serialize;
 
@@ -20,24 +20,28 @@ use crate::lock;
 use crate::render::{Cell, Screen, Table, Tone, json, say};
 use crate::site::Site;
 
-mod columns;
+mod sqlite;
 
 /// Verify the configuration, the database and the peers, without changing anything
 ///
-/// Prints one line for each check: `ok`, `FAULT` with what to do about it, or `note` for what is allowed and worth a
-/// look. It looks at
+/// Prints one line for each check: `ok`, `FAULT` with what to do about it, or `note` for
+/// what is allowed and worth a look. It looks at
 ///
-///   the configuration and its key file (mode 0600, readable keys);
-///   the database: reachable, writable, the table and columns of the mapping, conditions and expressions that compile, a
-///   value for every column that needs one, numbers that two writers cannot give out twice, a text column wide enough
-///   for a marker;
-///   who else can read the database, and which columns are outside the mapping and never read or written;
-///   the address that this site listens on;
-///   every peer that has a `url`: reached, the names and the token agree. An empty message is sent, no entry.
+///   the configuration and its key file (mode 0600, readable keys)
+///   the database: reachable, writable, the table and columns of the mapping, conditions
+///     and expressions that compile, a value for every column that needs one, numbers that
+///     two writers cannot give out twice, a text column wide enough for a marker
+///   who else can read the database, and which columns are outside the mapping and
+///     therefore never read or written
+///   the address that this site listens on
+///   every peer that has a `url`: that it is reached, and that names and token agree; an
+///     empty message is sent, no entry
 ///
-/// To see whether the database can be written, a transaction is begun and rolled back.
+/// To see whether the database can be written, a transaction is begun and taken back.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_long_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
 Exit status:
   0  no fault
   3  the configuration, the key file, the mapping or the address has a fault
@@ -45,7 +49,8 @@ Exit status:
   5  a peer cannot be reached or does not accept this site
 
 Example:
-  landbridge check --offline && systemctl start landbridge")]
+  landbridge check --offline && systemctl start landbridge"
+)]
 pub struct CheckArgs {
     /// Do not call peers
     #[arg(long)]
@@ -60,7 +65,7 @@ pub struct CheckArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     check: String,
-    result: Result,
+    result: Outcome,
     detail: String,
     #[serde(skip)]
     exit: Exit,
@@ -68,14 +73,14 @@ pub struct Finding {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Result {
+enum Outcome {
     Ok,
     Note,
     Fault,
 }
 
 /// Checks and prints.
-pub async fn run(args: &CheckArgs, context: &Context) -> std::result::Result<Exit, Failure> {
+pub async fn run(args: &CheckArgs, context: &Context) -> Result<Exit, Failure> {
     let report = report(&context.config, args.offline).await;
     if args.json {
         say(&json(&report.0)?)?;
@@ -107,20 +112,20 @@ pub async fn report(path: &Path, offline: bool) -> Report {
 pub struct Report(Vec<Finding>);
 
 impl Report {
-    fn add(&mut self, check: &str, result: Result, detail: impl Into<String>, exit: Exit) {
+    fn add(&mut self, check: &str, result: Outcome, detail: impl Into<String>, exit: Exit) {
         self.0.push(Finding { check: check.to_owned(), result, detail: detail.into(), exit });
     }
 
     fn ok(&mut self, check: &str, detail: impl Into<String>) {
-        self.add(check, Result::Ok, detail, Exit::Done);
+        self.add(check, Outcome::Ok, detail, Exit::Done);
     }
 
     fn note(&mut self, check: &str, detail: impl Into<String>) {
-        self.add(check, Result::Note, detail, Exit::Done);
+        self.add(check, Outcome::Note, detail, Exit::Done);
     }
 
     fn fault(&mut self, check: &str, detail: impl Into<String>, exit: Exit) {
-        self.add(check, Result::Fault, detail, exit);
+        self.add(check, Outcome::Fault, detail, exit);
     }
 
     fn failure(&mut self, check: &str, failure: Failure) {
@@ -137,9 +142,9 @@ impl Report {
         let mut table = Table::new(["check", "result", "what"]);
         for f in &self.0 {
             let (word, tone) = match f.result {
-                Result::Ok => ("ok", Tone::Good),
-                Result::Note => ("note", Tone::Warn),
-                Result::Fault => ("FAULT", Tone::Bad),
+                Outcome::Ok => ("ok", Tone::Good),
+                Outcome::Note => ("note", Tone::Warn),
+                Outcome::Fault => ("FAULT", Tone::Bad),
             };
             table.row([Cell::from(f.check.clone()), Cell::new(word, tone), f.detail.clone().into()]);
         }
@@ -151,7 +156,7 @@ impl Finding {
     fn failure(check: &str, failure: Failure) -> Self {
         let next = failure.next.map_or(String::new(), |next| format!("; next: {next}"));
         let detail = format!("{}{next}", failure.what.trim_end());
-        Self { check: check.to_owned(), result: Result::Fault, detail, exit: failure.exit }
+        Self { check: check.to_owned(), result: Outcome::Fault, detail, exit: failure.exit }
     }
 }
 
@@ -213,18 +218,20 @@ async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -
     let capabilities = site.bridge.store.capabilities().clone();
     report.ok("database", format!("{} ({})", site.database(), capabilities.engine));
     report.ok("mapping", format!("table {} and its columns are as the configuration says", config.mapping.table));
-    match writable(&site).await {
-        Ok(()) => report.ok("writable", "a transaction can be begun; nothing was changed"),
+    match writable(config).await {
+        Ok(()) => report.ok("writable", "a transaction was begun and taken back"),
         Err(e) => report.failure("writable", e.into()),
     }
     width(report, &site.bridge.scribe, config, capabilities.text_chars_max);
-    columns::report(report, config);
+    sqlite::report(report, config);
     is_whole.then_some(site)
 }
 
-async fn writable(site: &Site) -> std::result::Result<(), StoreError> {
-    let mut txn = site.bridge.store.begin(Mode::Write).await?;
-    txn.lock(&[Shard(0)].into()).await
+async fn writable(config: &Config) -> Result<(), StoreError> {
+    let DatabaseUrl::Sqlite(path) = config.database.clone();
+    let busy = config.busy;
+    let tried = tokio::task::spawn_blocking(move || sqlite::writable(&path, busy)).await;
+    tried.unwrap_or_else(|_| Err(StoreError::Broken("writing to it ended early".to_owned())))
 }
 
 /// Whether the text column takes a marker of one range: with numbers as large as they may become it is good to know,
@@ -281,11 +288,11 @@ async fn call(site: &Site, peer: &Peer) -> Finding {
     let check = format!("peer {}", peer.name);
     let found = |result, detail: String| Finding { check: check.clone(), result, detail, exit: Exit::Done };
     if peer.paused {
-        return found(Result::Note, "paused: not called".to_owned());
+        return found(Outcome::Note, "paused: not called".to_owned());
     }
     let dialled = match site.dial(peer, None) {
         Ok(Some(dialled)) => dialled,
-        Ok(None) => return found(Result::Note, "it dials us: cannot be called from here".to_owned()),
+        Ok(None) => return found(Outcome::Note, "it dials us: cannot be called from here".to_owned()),
         Err(failure) => return Finding::failure(&check, failure),
     };
     let push = Push {
@@ -296,7 +303,7 @@ async fn call(site: &Site, peer: &Peer) -> Finding {
         deliveries: vec![],
     };
     match dialled.push(push).await {
-        Ok(_) => found(Result::Ok, format!("{} answers", peer.url.as_deref().unwrap_or_default())),
+        Ok(_) => found(Outcome::Ok, format!("{} answers", peer.url.as_deref().unwrap_or_default())),
         Err(error) => Finding::failure(&check, Failure::peer(&peer.name, &error)),
     }
 }

@@ -25,7 +25,10 @@ use crate::site::Site;
 /// The bridge may be running.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Exit status: 0 done, 2 where the row is no marker that fails to verify, 6 where the problem stays suspended by other rows.
+Exit status:
+  0  done
+  2  the row is no marker that fails to verify
+  6  done, and the problem stays suspended by other rows
 
 Example:
   landbridge disown ABC 12")]

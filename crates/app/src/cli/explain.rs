@@ -26,8 +26,11 @@ use crate::site::Site;
 /// (`landbridge retry`). Nothing is written, and no peer is asked.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Exit status: 0, 1 where a peer is still owed the entry, 6 where it is refused, differs or its problem is suspended,
-2 where there is no such row.
+Exit status:
+  0  nothing is left to do for this row
+  1  a peer is still owed it
+  2  there is no such row
+  6  it is refused, it differs, it waits for a paused peer, or its problem is suspended
 
 Example:
   landbridge explain ABC 4
@@ -113,7 +116,8 @@ impl Explained {
         let refused = |peer: &SiteName| {
             let origin = history.ledger.origin(line.work);
             let mut all = learnt.refused_there.iter();
-            all.find(|r| r.peer == *peer && r.problem == history.problem && r.origin == origin).map(|r| r.reason.clone())
+            all.find(|r| r.peer == *peer && r.problem == history.problem && r.origin == origin)
+                .map(|r| r.reason.clone())
         };
         let withheld = |w: &&Withheld| w.problem == history.problem && w.row == line.work.get();
         let withheld = learnt.withheld.iter().find(withheld).map(|w| w.why.as_str());
@@ -136,7 +140,12 @@ impl Explained {
             origin: is_entry(&line.kind).then(|| history.ledger.origin(line.work)),
             text: line.text.clone(),
             suspended: history.ledger.unverified().iter().map(|(work, _)| work.get()).collect(),
-            differs: twins.iter().flat_map(|(_, rows)| rows).map(|w| w.get()).filter(|w| *w != line.work.get()).collect(),
+            differs: twins
+                .iter()
+                .flat_map(|(_, rows)| rows)
+                .map(|w| w.get())
+                .filter(|w| *w != line.work.get())
+                .collect(),
             peers: peers.map(state).collect(),
             conditions: conditions
                 .into_iter()
@@ -160,7 +169,7 @@ impl Explained {
         let screen = &context.screen;
         let head = format!("Problem {}, row {}: {}.", self.problem, self.row, self.kind_sentence(line));
         render::say(&screen.prose(&head))?;
-        let mut table = Table::new(["", ""]);
+        let mut table = Table::new(["column", "value"]);
         table.row(["text".into(), history::text_cell(history, line)]);
         for (name, value) in &line.fields {
             table.row([name.as_str().into(), value.clone().unwrap_or_else(|| "(null)".into()).into()]);
@@ -264,9 +273,10 @@ fn state(
             (Some(reason), _) if reason == Code::NotAllowed.to_string() => {
                 (State::Refused, format!("{reason}; it is tried again only by `landbridge retry`"))
             }
-            (Some(reason), _) => {
-                (State::Refused, format!("{reason}; it is tried again with growing pauses, or now by `landbridge retry`"))
-            }
+            (Some(reason), _) => (
+                State::Refused,
+                format!("{reason}; it is tried again with growing pauses, or now by `landbridge retry`"),
+            ),
             _ if ledger.lost_by(peer, row) => (State::Owed, "it lost the entry and is sent it again".into()),
             _ => (State::Owed, "it goes with the next delivery".into()),
         },
@@ -287,10 +297,12 @@ fn how_held(site: &Site, history: &History, line: &Line, peer: &SiteName) -> Str
             let how = match group {
                 Group::Held(rows) if rows.contains(line.work) => "its receipt says so",
                 Group::Adopted(rows) if rows.contains(line.work) => "an operator said so (`adopt`)",
-                Group::Copies(copies) if copies.rows().contains(line.work) => match ledger_writer(history, line) == *peer {
-                    true => "it wrote the entry",
-                    false => "it delivered the entry",
-                },
+                Group::Copies(copies) if copies.rows().contains(line.work) => {
+                    match ledger_writer(history, line) == *peer {
+                        true => "it wrote the entry",
+                        false => "it delivered the entry",
+                    }
+                }
                 _ => continue,
             };
             return format!("{how}: marker in row {}", row.work);

@@ -29,7 +29,10 @@ use crate::site::Site;
 /// Nothing is written, and no peer is asked.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Exit status: 0, or 6 where the problem is suspended or an entry differs. 2 where the problem has no rows here.
+Exit status:
+  0  done
+  2  the problem has no rows here
+  6  the problem is suspended, or an entry differs
 
 Example:
   landbridge history ABC
@@ -217,7 +220,7 @@ impl View {
                 "unverified" => Tone::Bad,
                 _ => Tone::Plain,
             };
-            let field = |name: &&str| Cell::from(row.fields.get(*name).cloned().flatten().unwrap_or_default());
+            let field = |name: &&str| Cell::new(row.fields.get(*name).cloned().flatten().unwrap_or_default(), tone);
             let left = [Cell::new(row.row.to_string(), tone), Cell::new(&row.words, tone)];
             table.row(left.into_iter().chain(fields.iter().map(field)).chain([text.clone(), self.peers(row)]));
         }

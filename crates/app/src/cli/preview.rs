@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use landbridge_core::message::{Delivery, Entry};
-use landbridge_core::{OriginSet, ProblemId, SiteName};
+use landbridge_core::{IdSet, ProblemId, SiteName};
 use landbridge_flow::send::{Due, prepare};
 use landbridge_flow::survey;
 
@@ -25,7 +25,10 @@ use crate::site::Site;
 /// With --json each line is one delivery, exactly the JSON object that would stand in the message.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Exit status: 0 where nothing would leave, 1 where something would, 6 where problems are suspended and therefore not sent.
+Exit status:
+  0  nothing would leave
+  1  something would
+  6  problems are suspended, and nothing of them would leave
 
 Example:
   landbridge preview --peer N
@@ -97,18 +100,17 @@ async fn show(
     totals.owed += survey.owed.values().map(|owed| owed.entries).sum::<u64>();
 
     let mut due: BTreeMap<_, _> = problems.iter().map(|problem| (problem.clone(), Due::default())).collect();
-    let mut shown: BTreeMap<ProblemId, OriginSet> = BTreeMap::new();
+    let mut shown: BTreeMap<ProblemId, IdSet> = BTreeMap::new();
     while !due.is_empty() && render::heard() {
         let mut outgoing = prepare(bridge, &args.peer, bridge.limits.batch_entries_max, due).await?;
-        for (delivery, problem) in outgoing.deliveries.iter().zip(outgoing.rows().map(|(problem, _)| problem)) {
-            let seen = shown.entry(problem.clone()).or_default();
-            delivery.entries.iter().for_each(|entry| seen.insert(&entry.origin));
+        for ((problem, rows), delivery) in outgoing.rows().zip(&outgoing.deliveries) {
+            shown.entry(problem.clone()).or_default().extend(&rows.iter().map(|(work, _)| *work).collect());
             totals.add(problem, delivery);
         }
         print(&outgoing.deliveries, bridge.site(), args.json, context)?;
         // What was shown counts as waiting, so that the next batch begins behind it.
         for (problem, due) in &mut outgoing.left {
-            due.waiting.extend(shown.get(problem).unwrap_or(&OriginSet::new()));
+            due.waiting.extend(shown.get(problem).unwrap_or(&IdSet::new()));
         }
         due = std::mem::take(&mut outgoing.left);
     }
@@ -170,7 +172,11 @@ impl Totals {
             0 => format!("Nothing would leave for {peer}."),
             n => {
                 let problems = count(self.problems.len() as u64, "problem");
-                format!("{} of {problems} ({} of texts) would leave for {peer}.", count(n, "entry"), bytes(self.bytes))
+                format!(
+                    "{} of {problems} ({} of texts and columns) would leave for {peer}.",
+                    count(n, "entry"),
+                    count(self.bytes, "byte")
+                )
             }
         };
         if self.bare > 0 {
@@ -179,22 +185,17 @@ impl Totals {
         let withheld = self.owed.saturating_sub(self.entries);
         if withheld > 0 {
             text += &format!(
-                "\n{} cannot be sent: the text is no UTF-8 or longer than [limits] entry_bytes_max, or the entry differs \
-                 from another of the same origin that goes first.",
+                "\n{} cannot be sent: no UTF-8 text, or one longer than [limits] entry_bytes_max.",
                 count(withheld, "further entry")
             );
         }
         if self.suspended > 0 {
-            let problems = count(self.suspended, "problem");
-            text += &format!("\nNothing leaves of {problems} under suspension; `landbridge status` names them.");
+            let problems = count(self.suspended, "suspended problem");
+            text += &format!("\nNothing leaves of {problems}; see `landbridge status`.");
         }
         if paused {
             text += &format!("\n{peer} is paused in the configuration, so nothing is sent until it no longer is.");
         }
         text
     }
-}
-
-fn bytes(n: u64) -> String {
-    count(n, "byte")
 }

@@ -33,11 +33,14 @@ const NAMED_MAX: usize = 20;
 /// DANGER: whoever could write a complete marker's text into a ticket (a colleague, a customer by e-mail, another
 /// system whose tickets were merged in) is then believed too, and entries that such a text names as held by a peer are never
 /// sent there. Restore the key file from a backup if there is one. Else look with --dry-run at the problems in question,
-/// `disown` the rows that are no markers of this bridge, and only then run it.
+/// change in your application those texts that are no markers of this bridge, and only then run it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Exit status: 0 done, 1 not done because nobody agreed, 3 while a bridge runs or without a readable key file,
-6 where problems stay suspended (the old keys are kept).
+Exit status:
+  0  done
+  1  not done, because nobody agreed
+  3  a bridge is running, or the key file cannot be read
+  6  problems stay suspended, and the old keys in the file
 
 Example:
   landbridge rekey --dry-run
@@ -143,20 +146,20 @@ fn tell(
         text += &format!("There are no keys in {}: a new file is made.\n", config.key_file.display());
     }
     text += &format!(
-        "{} of {} are signed again with a new key.",
+        "To be signed again with a new key: {} of {}.",
         count(counted.rows, "marker"),
         count(counted.problems, "problem")
     );
     if !suspended.is_empty() {
         let rows: usize = suspended.iter().map(|(_, rows)| rows.len()).sum();
         text += &format!(
-            "\n{} of {} do not verify with the keys that there are.",
+            "\nNot verified by the keys that there are: {} of {}.",
             count(rows as u64, "marker"),
             count(suspended.len() as u64, "problem")
         );
         text += if args.lost_key {
-            " They are believed on your word. Whoever could write such a text into a ticket is believed too, and what it \
-             names as held by a peer is never sent there."
+            " They are among those above, believed on your word. Whoever could write such a text into a ticket is believed \
+             too, and what it names as held by a peer is never sent there."
         } else {
             " These problems are left alone, and the old keys stay in the file."
         };
@@ -191,7 +194,8 @@ fn finish(
     let file = config.key_file.display();
     let mut text = format!("Signed again: {} of {}. ", count(signed.rows, "marker"), count(signed.problems, "problem"));
     if left.is_empty() {
-        text += &format!("{file} has the new key alone. Put it into your backups: without it the markers are worthless.");
+        text +=
+            &format!("{file} has the new key alone. Put it into your backups: without it the markers are worthless.");
         render::say(&context.screen.prose(&text))?;
         return Ok(Exit::Done);
     }

@@ -59,6 +59,8 @@ pub async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Failure> {
             "give this user the right to write it, or restart the bridge: it then tries everything",
         )
     })?;
-    say(&format!("The running bridge tries what {whose} refused now. `landbridge status` shows what is still refused."))?;
+    say(&format!(
+        "The running bridge tries what {whose} refused now. `landbridge status` shows what is still refused."
+    ))?;
     Ok(Exit::Done)
 }

@@ -39,7 +39,11 @@ pub async fn run(_args: &RunArgs, context: &Context) -> Result<Exit, Failure> {
     let site = Site::open(&context.config).await?;
     let _running = lock::shared(&site.config.path)?;
     let mut stop = Signals::new().map_err(|e| {
-        Failure::new(Exit::Left, format!("signals cannot be waited for: {e}"), "see what the system allows this process")
+        Failure::new(
+            Exit::Left,
+            format!("signals cannot be waited for: {e}"),
+            "see what the system allows this process",
+        )
     })?;
     let mut daemon = Daemon::start(&site, DaemonOptions::default()).await?;
     note(&ready(&site.bridge, &daemon));
@@ -69,7 +73,7 @@ fn ready(bridge: &Bridge, daemon: &Daemon) -> String {
 }
 
 /// The signals that end a bridge.
-struct Signals {
+pub(super) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -78,13 +82,13 @@ struct Signals {
 
 impl Signals {
     #[cfg(unix)]
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     #[cfg(unix)]
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -92,12 +96,12 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {})
     }
 
     #[cfg(not(unix))]
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

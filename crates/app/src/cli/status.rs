@@ -5,39 +5,45 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::Context;
+use crate::cache::{RefusedHere, RefusedThere, Withheld};
 use crate::exit::{Exit, Failure};
 use crate::render::{Cell, Screen, Table, Tone, count, json, progress, say};
 use crate::site::Site;
-use crate::status::{Listed, PeerStatus, Status};
+use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 
 /// Show what each peer is owed, and what wants a person's eye
 ///
-/// Reads the whole history, a page of problems at a time, and changes nothing. For each peer it shows:
+/// Reads the whole history, a page of problems at a time, and changes nothing.
+/// For each peer it shows
 ///
 ///   pending    entries that it may have and does not hold yet, and in how many problems
 ///   held       entries of this history that it holds
-///   refused    pending entries that it does not take, with the reason; see `landbridge retry`
-///   diverged   what it held once and no longer does: its database was restored, or rows were deleted
-///   paused     nothing is exchanged with it, because its [[peer]] section says `paused = true`
+///   refused    pending entries that it does not take, and why; see `landbridge retry`
+///   diverged   what it held once and no longer does: it was restored, or lost rows
+///   paused     nothing is exchanged with it: its [[peer]] says `paused = true`
 ///
-/// and of the history:
+/// and of the history
 ///
-///   suspended  problems with markers that do not verify: a lost key, a ticket merged into another, a pasted marker.
-///              Nothing of them is sent. `landbridge disown` or `landbridge rekey` frees them
-///   differs    entries that are here twice with different texts; `landbridge history` shows both
+///   suspended  problems with markers that do not verify: a lost key, a ticket merged into
+///              another, a pasted marker. Nothing of them is sent until `landbridge disown`
+///              or `landbridge rekey` frees them
+///   differs    entries that are here with more than one text; see `landbridge history`
 ///   withheld   rows that cannot be sent: too large, or no text
 ///
-/// When a peer last answered, what it refused and what it lost is known from the cache beside the configuration; without
-/// it, only what the database itself says is shown.
+/// When a peer last answered, what it refused and what it lost is known from the cache
+/// beside the configuration. Without it, what the database itself says is shown.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_long_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
 Exit status:
   0  everything is in step   1  something is pending
   6  something is refused, diverged, differs, suspended, paused or withheld
   3  wrong configuration     4  the database does not answer
 
 Example:
-  landbridge status --json | jq '.peers[] | {name, pending}'")]
+  landbridge status --json | jq '.peers[] | {name, pending}'"
+)]
 pub struct StatusArgs {
     /// Print JSON instead of tables
     #[arg(long)]
@@ -72,40 +78,40 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
         parts.push(screen.table(&peers(status, now)));
     }
     for peer in &status.peers {
+        let name = &peer.name;
         if let Some(error) = &peer.last_error {
-            parts.push(screen.paint(Tone::Bad, &format!("{} {error}", peer.name)));
+            parts.push(screen.paint(Tone::Bad, &format!("{name} {error}")));
         }
-        let mut refused = Table::new(["problem", ">row", "entry", "reason", ">tries"]);
-        for r in &peer.refused.first {
-            refused.row([text(&r.problem), text(r.row), text(&r.origin), Cell::new(&r.reason, Tone::Bad), text(r.tries)]);
-        }
-        section(&mut parts, screen, &format!("{} refuses", peer.name), &peer.refused, &refused);
-        let mut diverged = Table::new(["problem", "entries"]);
-        for d in &peer.diverged.first {
-            diverged.row([text(&d.problem), Cell::new(&d.entries, Tone::Bad)]);
-        }
-        section(&mut parts, screen, &format!("{} no longer holds (diverged)", peer.name), &peer.diverged, &diverged);
+        let (refuses, lost) = (format!("{name} refuses"), format!("{name} no longer holds (diverged)"));
+        let next = "Tried again after growing pauses, except what is not allowed; at once with `landbridge retry`.";
+        let row = |r: &RefusedThere| {
+            vec![text(&r.problem), text(r.row), text(&r.origin), Cell::new(&r.reason, Tone::Bad), text(r.tries)]
+        };
+        let head = ["problem", ">row", "entry", "reason", ">tries"];
+        section(&mut parts, screen, (&refuses, next), &peer.refused, row, &head);
+        let next = "Its database was restored from a backup, or rows were deleted there: ask its operator.";
+        let row = |d: &Diverged| vec![text(&d.problem), Cell::new(&d.entries, Tone::Bad)];
+        section(&mut parts, screen, (&lost, next), &peer.diverged, row, &["problem", "entries"]);
     }
-    let mut suspended = Table::new(["problem", "rows that do not verify"]);
-    for s in &status.suspended.first {
-        suspended.row([text(&s.problem), Cell::new(numbers(&s.rows), Tone::Bad)]);
-    }
-    section(&mut parts, screen, "Suspended", &status.suspended, &suspended);
-    let mut differs = Table::new(["problem", "entry", "rows"]);
-    for d in &status.differs.first {
-        differs.row([text(&d.problem), text(&d.origin), Cell::new(numbers(&d.rows), Tone::Bad)]);
-    }
-    section(&mut parts, screen, "Differs: here with more than one text", &status.differs, &differs);
-    let mut withheld = Table::new(["problem", ">row", "reason"]);
-    for w in &status.withheld.first {
-        withheld.row([text(&w.problem), text(w.row), Cell::new(&w.why, Tone::Bad)]);
-    }
-    section(&mut parts, screen, "Withheld: cannot be sent", &status.withheld, &withheld);
-    let mut here = Table::new(["peer", "problem", "entry", "reason", "the database said"]);
-    for r in &status.refused_here.first {
-        here.row([text(&r.peer), text(&r.problem), text(&r.origin), Cell::new(&r.reason, Tone::Warn), text(&r.detail)]);
-    }
-    section(&mut parts, screen, "Refused here; their senders keep them", &status.refused_here, &here);
+    let head =
+        ("Suspended", "`landbridge disown PROBLEM ROW` says that a row is an entry, `landbridge rekey` signs again.");
+    let row = |s: &Suspended| vec![text(&s.problem), Cell::new(numbers(&s.rows), Tone::Bad)];
+    section(&mut parts, screen, head, &status.suspended, row, &["problem", "rows that do not verify"]);
+
+    let head = ("Differs: here with more than one text", "`landbridge history PROBLEM` shows the texts.");
+    let row = |d: &Differs| vec![text(&d.problem), text(&d.origin), Cell::new(numbers(&d.rows), Tone::Bad)];
+    section(&mut parts, screen, head, &status.differs, row, &["problem", "entry", "rows"]);
+
+    let head = ("Withheld: cannot be sent", "Correct the row, or exclude it by a `share` condition.");
+    let row = |w: &Withheld| vec![text(&w.problem), text(w.row), Cell::new(&w.why, Tone::Bad)];
+    section(&mut parts, screen, head, &status.withheld, row, &["problem", ">row", "reason"]);
+
+    let head = ("Refused here lately", "Their senders keep them and try them again. Nothing is lost.");
+    let row = |r: &RefusedHere| {
+        vec![text(&r.peer), text(&r.problem), text(&r.origin), Cell::new(&r.reason, Tone::Warn), text(&r.detail)]
+    };
+    let columns = ["peer", "problem", "entry", "reason", "the database said"];
+    section(&mut parts, screen, head, &status.refused_here, row, &columns);
     parts.join("\n\n")
 }
 
@@ -126,7 +132,16 @@ fn heading(status: &Status, screen: Screen) -> String {
 
 fn peers(status: &Status, now: u64) -> Table {
     let mut table = Table::new([
-        "peer", ">pending", ">problems", ">held", ">refused", ">diverged", ">sent", ">received", ">sent/s", "last contact",
+        "peer",
+        ">pending",
+        ">problems",
+        ">held",
+        ">refused",
+        ">diverged",
+        ">sent",
+        ">received",
+        ">sent/s",
+        "last contact",
         "state",
     ]);
     for peer in &status.peers {
@@ -163,14 +178,23 @@ fn state(peer: &PeerStatus) -> Cell {
     Cell::new(word, tone)
 }
 
-fn section<T>(parts: &mut Vec<String>, screen: Screen, title: &str, listed: &Listed<T>, table: &Table) {
+fn section<T>(
+    parts: &mut Vec<String>,
+    screen: Screen,
+    (title, next): (&str, &str),
+    listed: &Listed<T>,
+    row: impl Fn(&T) -> Vec<Cell>,
+    head: &[&str],
+) {
     if listed.count == 0 {
         return;
     }
+    let mut table = Table::new(head.iter().copied());
+    listed.first.iter().for_each(|item| table.row(row(item)));
     let more = listed.count - listed.first.len() as u64;
     let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
     let title = screen.paint(Tone::Strong, &format!("{title}: {}", listed.count));
-    parts.push(format!("{title}\n{}{more}", screen.table(table)));
+    parts.push(format!("{title}\n{}{more}\n{}", screen.table(&table), screen.prose(next)));
 }
 
 fn text(shown: impl ToString) -> Cell {
@@ -198,6 +222,9 @@ mod tests {
 
     #[test]
     fn a_time_is_told_in_its_largest_useful_unit() {
-        assert_eq!([0, 59, 180, 7200, 172_800].map(ago), ["just now", "59 s ago", "3 min ago", "2 h ago", "2 days ago"]);
+        assert_eq!(
+            [0, 59, 180, 7200, 172_800].map(ago),
+            ["just now", "59 s ago", "3 min ago", "2 h ago", "2 days ago"]
+        );
     }
 }

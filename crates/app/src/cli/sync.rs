@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render::{Cell, Screen, Table, Tone, json, note, progress, say};
 use crate::site::Site;
-use crate::status::Status;
+use crate::status::{Status, survey_all};
 
 /// Exchange everything once with every peer, then end
 ///
@@ -38,10 +38,11 @@ Exit status:
   1  something is still pending (written meanwhile, or a body is still on its way)
   3  wrong configuration     4  the database failed
   5  a peer did not answer as it should; the others were served
-  6  something is refused, diverged, differs, suspended, paused or withheld: see `landbridge status`
+  6  something is refused (by a peer or here), diverged, differs, suspended, paused or
+     withheld: see `landbridge status`
 
 Example, for cron:
-  */5 * * * *  landbridge --config /etc/landbridge/helpdesk.toml sync --json >> /var/log/landbridge.json")]
+  */5 * * * *  landbridge --config /etc/landbridge.toml sync >> /var/log/landbridge")]
 pub struct SyncArgs {
     /// Recompute everything from markers and rows
     ///
@@ -61,7 +62,10 @@ struct Summary {
     sent: u64,
     received: u64,
     pending: u64,
+    /// By the peer.
     refused: u64,
+    /// By this site, in this pass.
+    refused_here: u64,
     diverged: u64,
     state: State,
     error: Option<String>,
@@ -108,7 +112,7 @@ pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
         }
     }
     site.cache.begin(false);
-    let failed = with_progress(&site, exchange_all(&site, &dialled)).await;
+    let failed = with_progress(&site, &dialled).await?;
     site.cache.finish();
     // Where the database failed, there is no state of it to tell.
     let mut errors = BTreeMap::new();
@@ -137,58 +141,63 @@ pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
     Ok(exit(&status, &summaries))
 }
 
-/// The exchange with all peers side by side, and with those again that may now be owed what others brought. What each
-/// peer failed with.
+/// The exchange with all peers side by side, and once more as long as something came that others may now be owed. What
+/// each peer failed with.
 async fn exchange_all(site: &Site, dialled: &[Dialled]) -> Vec<(SiteName, exchange::Failure)> {
     loop {
+        let (_, before) = exchanged(site);
         let met = join_all(dialled.iter().map(|peer| exchange_with(site, peer))).await;
-        let mut failed = Vec::new();
-        let mut came = 0;
-        for (peer, met) in dialled.iter().zip(met) {
-            match met {
-                Ok(deliveries) => came += deliveries,
-                Err(failure) => failed.push((peer.line.peer().clone(), failure)),
-            }
-        }
-        if came == 0 || !failed.is_empty() {
+        let failed: Vec<_> =
+            dialled.iter().zip(met).filter_map(|(peer, met)| Some((peer.line.peer().clone(), met.err()?))).collect();
+        if exchanged(site).1 == before || !failed.is_empty() {
             return failed;
         }
         dialled.iter().for_each(|peer| peer.line.start_pass());
     }
 }
 
-/// Delivers until nothing is owed, and fetches until nothing comes. How many deliveries came.
-async fn exchange_with(site: &Site, peer: &Dialled) -> Result<usize, exchange::Failure> {
+/// Delivers until nothing is owed, and fetches until nothing comes.
+async fn exchange_with(site: &Site, peer: &Dialled) -> Result<(), exchange::Failure> {
     while deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await? {}
-    let (mut last, mut came) = (Fetched::default(), 0);
-    while peer.pull {
-        match fetch_once(&site.bridge, peer.line.peer(), &peer.http, Duration::ZERO, &mut last).await? {
-            0 => break,
-            deliveries => came += deliveries,
-        }
-    }
-    Ok(came)
+    let mut last = Fetched::default();
+    while peer.pull && fetch_once(&site.bridge, peer.line.peer(), &peer.http, Duration::ZERO, &mut last).await? > 0 {}
+    Ok(())
 }
 
-/// Draws what is sent and received meanwhile, where somebody watches.
-async fn with_progress<T>(site: &Site, work: impl Future<Output = T>) -> T {
-    let bar = progress("entries exchanged", None);
+/// The exchange, and where somebody watches, a bar of what is owed to the peers that are dialled. How much will come from
+/// them is not known before.
+async fn with_progress(site: &Site, dialled: &[Dialled]) -> Result<Vec<(SiteName, exchange::Failure)>, Failure> {
+    let looking = progress("looking through problems", None);
+    if looking.is_hidden() {
+        return Ok(exchange_all(site, dialled).await);
+    }
+    let seen = survey_all(&site.bridge, &|looked_at| looking.set_position(looked_at as u64)).await;
+    looking.finish_and_clear();
+    let seen = seen?;
+    let owed = dialled.iter().filter_map(|peer| seen.owed.get(peer.line.peer())).map(|owed| owed.entries).sum();
+    let bar = progress("sending", Some(owed));
     let done = AtomicBool::new(false);
     let draw = async {
-        while !bar.is_hidden() && !done.load(Ordering::Relaxed) {
-            let all = site.cache.counts();
-            bar.set_position(all.values().map(|c| c.sent + c.received).sum());
+        while !done.load(Ordering::Relaxed) {
+            let (sent, received) = exchanged(site);
+            bar.set_position(sent.min(owed));
+            bar.set_message(if received > 0 { format!("sending ({received} received)") } else { "sending".to_owned() });
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let work = async {
-        let result = work.await;
+        let failed = exchange_all(site, dialled).await;
         done.store(true, Ordering::Relaxed);
-        result
+        failed
     };
-    let (result, ()) = futures_util::future::join(work, draw).await;
+    let (failed, ()) = futures_util::future::join(work, draw).await;
     bar.finish_and_clear();
-    result
+    Ok(failed)
+}
+
+/// Entries sent and received so far.
+fn exchanged(site: &Site) -> (u64, u64) {
+    site.cache.counts().values().fold((0, 0), |(sent, received), c| (sent + c.sent, received + c.received))
 }
 
 fn summary(
@@ -201,7 +210,7 @@ fn summary(
     let state = match failed {
         Some(_) => State::Failed,
         None if peer.paused => State::Paused,
-        None if status.wants_a_person() => State::Person,
+        None if status.wants_a_person() || counts.refused > 0 => State::Person,
         None if peer.url.is_none() => State::DialsUs,
         None if status.pending > 0 => State::Left,
         None => State::InStep,
@@ -212,6 +221,7 @@ fn summary(
         received: counts.received,
         pending: status.pending,
         refused: status.refused.count,
+        refused_here: counts.refused,
         diverged: status.diverged.count,
         state,
         error: failed.map(|failure| failure.what.clone()),
@@ -222,7 +232,8 @@ fn table(summaries: &[Summary], screen: Screen) -> String {
     if summaries.is_empty() {
         return "There is no peer, so nothing was exchanged.".to_owned();
     }
-    let mut table = Table::new(["peer", ">sent", ">received", ">still pending", ">refused", ">diverged", "state"]);
+    let mut table =
+        Table::new(["peer", ">sent", ">received", ">still pending", ">refused", ">refused here", ">diverged", "state"]);
     for s in summaries {
         let number = |n: u64, tone: Tone| Cell::new(n.to_string(), if n > 0 { tone } else { Tone::Plain });
         let (word, tone) = match s.state {
@@ -239,6 +250,7 @@ fn table(summaries: &[Summary], screen: Screen) -> String {
             number(s.received, Tone::Plain),
             number(s.pending, Tone::Warn),
             number(s.refused, Tone::Bad),
+            number(s.refused_here, Tone::Bad),
             number(s.diverged, Tone::Bad),
             Cell::new(word, tone),
         ]);
@@ -251,7 +263,7 @@ fn exit(status: &Status, summaries: &[Summary]) -> Exit {
     let any = |state| summaries.iter().any(|s| s.state == state);
     if any(State::Failed) {
         Exit::Peer
-    } else if status.exit() == Exit::Person {
+    } else if status.exit() == Exit::Person || any(State::Person) {
         Exit::Person
     } else if any(State::Left) {
         Exit::Left

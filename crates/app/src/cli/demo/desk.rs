@@ -48,12 +48,12 @@ pub(super) const SITE_1: Plan = Plan {
              select 'ABC', coalesce(max(WORK_ID), 0) + 1, ?1, ?2, 'work', 'public', '+49-30-5550-142'
              from WORK_HISTORY where PROBLEM_ID = 'ABC'",
     rows: "select WORK_ID, WORK_HISTORY from WORK_HISTORY where PROBLEM_ID = ?1 order by WORK_ID",
-    confidential: "select distinct 'column CUSTOMER_PHONE', CUSTOMER_PHONE from WORK_HISTORY where CUSTOMER_PHONE <> ''
-                   union all select 'column CUSTOMER', CUSTOMER from PROBLEM
+    confidential: "select distinct 'CUSTOMER_PHONE', CUSTOMER_PHONE from WORK_HISTORY where CUSTOMER_PHONE <> ''
+                   union all select 'CUSTOMER', CUSTOMER from PROBLEM
                    union all select 'internal note', WORK_HISTORY from WORK_HISTORY
-                             where PROBLEM_ID = 'XYZ' and VISIBILITY = 'internal' and OPERATOR = 'anna'
-                   union all select 'row that is no work', WORK_HISTORY from WORK_HISTORY where KIND = 'state'
-                   union all select 'problem not shared', WORK_HISTORY from WORK_HISTORY where PROBLEM_ID = 'HR7'",
+                             where PROBLEM_ID = 'XYZ' and VISIBILITY = 'internal'
+                   union all select 'state change', WORK_HISTORY from WORK_HISTORY where KIND = 'state'
+                   union all select 'unshared problem', WORK_HISTORY from WORK_HISTORY where PROBLEM_ID = 'HR7'",
 };
 
 /// Site N.
@@ -67,11 +67,11 @@ pub(super) const SITE_N: Plan = Plan {
              select 'ABC', coalesce(max(no), 0) + 1, ?1, ?2, 0, 'CC-7731-FALCON', 'EUR 187.35'
              from ticket_comments where ticket = 'ABC'",
     rows: "select no, body from ticket_comments where ticket = ?1 order by no",
-    confidential: "select distinct 'column cost_centre', cost_centre from ticket_comments where cost_centre like 'CC-%'
-                   union all select distinct 'column hourly_rate', hourly_rate from ticket_comments where hourly_rate <> ''
-                   union all select 'column escalation', escalation from tickets where escalation <> ''
+    confidential: "select distinct 'cost_centre', cost_centre from ticket_comments where cost_centre like 'CC-%'
+                   union all select distinct 'hourly_rate', hourly_rate from ticket_comments where hourly_rate <> ''
+                   union all select 'escalation', escalation from tickets where escalation <> ''
                    union all select 'internal note', body from ticket_comments
-                             where ticket = 'XYZ' and is_internal = 1 and author = 'nils'",
+                             where ticket = 'XYZ' and is_internal = 1",
 };
 
 /// One site on the disk.
@@ -162,7 +162,7 @@ impl Desk {
             let sql = self.open()?;
             let mut statement = sql.prepare(query)?;
             let rows = statement.query_map(rusqlite::params_from_iter(with), |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect()
+            rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(|e| self.failed(&e))
     }
@@ -202,11 +202,7 @@ fn site_1(map: Pairs<'_>) -> (HistoryAnswers, ProblemAnswers) {
         within: Some("KIND = 'work'".into()),
         share: Some("VISIBILITY = 'public'".into()),
         fields: map(&[("author", "OPERATOR")]),
-        insert: map(&[
-            ("KIND", "'work'"),
-            ("VISIBILITY", "'public'"),
-            ("OPERATOR", "coalesce(:author, 'bridge')"),
-        ]),
+        insert: map(&[("KIND", "'work'"), ("VISIBILITY", "'public'"), ("OPERATOR", "coalesce(:author, 'bridge')")]),
         marker: map(&[("VISIBILITY", "'internal'")]),
     };
     let share = Some("SHARED = 1".into());

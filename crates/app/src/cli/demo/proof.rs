@@ -98,13 +98,13 @@ impl Proof {
         let leaked = confidential.iter().filter(|c| c.messages + c.there > 0).count();
         let unseen = confidential.iter().filter(|c| c.here == 0).count();
         let found = format!(
-            "{leaked} of {} confidential values in {} ({}) or in the other database file",
+            "{leaked} of {} confidential values in {} ({}) and in the other database file",
             confidential.len(),
             count(bodies.len() as u64, "message"),
             count(bytes as u64, "byte"),
         );
         let search = match unseen {
-            0 => "every one of them is found in its own database file, so the search works".to_owned(),
+            0 => "every one of them is in its own database file, so the search works".to_owned(),
             unseen => format!("{unseen} of them not found in their own database file: the search does not work"),
         };
         let crossed = crossings(&bodies);
@@ -113,16 +113,23 @@ impl Proof {
             Finding { found, holds: leaked == 0 && !confidential.is_empty() },
             Finding { found: search, holds: unseen == 0 },
             Finding {
-                found: format!("{markers_found} of {markers} markers in a message or in the other database file"),
+                found: format!("{markers_found} of {markers} markers in the messages and in the other database file"),
                 holds: markers_found == 0 && markers > 0,
             },
             Finding {
-                found: format!("{once} of {entries} entries crossed exactly once, and {} in all", crossed.len()),
+                found: crossed_words(entries, crossed.len(), once),
                 holds: once == entries && crossed.len() == entries,
             },
         ];
         Ok(Self { messages: bodies.len(), bytes, confidential, findings })
     }
+}
+
+fn crossed_words(entries: usize, crossed: usize, once: usize) -> String {
+    if once == entries && crossed == entries {
+        return format!("{} crossed, each exactly once", count(entries as u64, "entry"));
+    }
+    format!("of {} written, {crossed} crossed, and {once} of these exactly once", count(entries as u64, "entry"))
 }
 
 /// How often each entry was delivered.
@@ -148,6 +155,77 @@ fn occurs(hay: &[u8], needle: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::config::secret::Secret;
+
+    use super::super::desk::{SITE_1, SITE_N};
+
+    /// Two help desks without bridges, in a folder that is removed with them.
+    struct Desks(std::path::PathBuf, [Desk; 2]);
+
+    impl Desks {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("landbridge-proof-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            let (at_1, at_n) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+            let token = Secret::new("0123456789abcdef");
+            let one = Desk::make(&SITE_1, &folder, at_1, (&SITE_N, at_n), &token).unwrap();
+            let other = Desk::make(&SITE_N, &folder, at_n, (&SITE_1, at_1), &token).unwrap();
+            Self(folder, [one, other])
+        }
+
+        /// What the proof says after these bodies crossed, about one entry and one marker.
+        fn proof(&self, bodies: &[&str]) -> Proof {
+            let marker = "copy in system N: 1; seal 0123456789";
+            self.1[0].append("anna", &["open ticket", marker]).unwrap();
+            let wire = Wire::default();
+            bodies.iter().for_each(|body| wire.message(Direction::Request, body.as_bytes()));
+            Proof::of(&wire, [&self.1[0], &self.1[1]], &"ABC".parse().unwrap(), 1).unwrap()
+        }
+    }
+
+    impl Drop for Desks {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn push(text: &str) -> String {
+        format!(
+            r#"{{"wire":1,"from":"1","to":"N","history":"h","deliveries":[{{"names":{{"1":"ABC"}},
+               "belief":{{"count":0,"sum":"00"}},"entries":[{{"origin":"1/1","text":"{text}"}}]}}]}}"#
+        )
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_proved() {
+        let proof = Desks::new("good").proof(&[&push("open ticket")]);
+        assert!(proof.holds(), "{proof:?}");
+        assert!(proof.confidential.len() >= 10, "{proof:?}");
+    }
+
+    #[test]
+    fn every_violation_is_found() {
+        let good = push("open ticket");
+        let cases: [(&str, &[&str]); 5] = [
+            ("value", &[&push("call +49-30-5550-142")]),
+            ("note", &[&good, "their password is Tangerine-42"]),
+            ("marker", &[&push("copy in system N: 1; seal 0123456789")]),
+            ("twice", &[&good, &good]),
+            ("never", &[]),
+        ];
+        for (name, bodies) in cases {
+            let proof = Desks::new(name).proof(bodies);
+            assert!(!proof.holds(), "{name}: {proof:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_the_other_database_is_found() {
+        let desks = Desks::new("file");
+        desks.1[1].append("nils", &["Walter leaves in March"]).unwrap();
+        assert!(!desks.proof(&[&push("open ticket")]).holds());
+    }
 
     #[test]
     fn a_value_is_counted_wherever_it_stands() {

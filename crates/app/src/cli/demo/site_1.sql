@@ -24,6 +24,6 @@ insert into PROBLEM values ('XYZ', 'Invoice in dispute', 'Persimmon Shipping', 1
 insert into PROBLEM values ('HR7', 'Badge returned', 'our own people', 0);
 
 insert into WORK_HISTORY values
-  ('XYZ', 1, 'customer threatens to leave: offer 40 percent off, secretly', 'anna', 'work', 'internal', '+49-30-5550-777'),
-  ('XYZ', 2, 'state: WAITING_FOR_LAWYER', 'anna', 'state', 'public', null),
-  ('HR7', 1, 'Walter is leaving in March', 'anna', 'work', 'public', null);
+  ('XYZ', 1, 'offer them 40 percent off, secretly', 'anna', 'work', 'internal', '+49-30-5550-777'),
+  ('XYZ', 2, 'waiting for our lawyer', 'anna', 'state', 'public', null),
+  ('HR7', 1, 'Walter leaves in March', 'anna', 'work', 'public', null);

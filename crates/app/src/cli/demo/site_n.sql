@@ -23,4 +23,4 @@ insert into tickets values ('ABC', 'ABC: printers, again', 'Dr. Oleander 555-019
 insert into tickets values ('XYZ', 'XYZ: billing', null);
 
 insert into ticket_comments (ticket, no, body, author, is_internal, cost_centre, hourly_rate) values
-  ('XYZ', 1, 'their admin password is still Tangerine-42', 'nils', 1, 'CC-7731-FALCON', 'EUR 187.35');
+  ('XYZ', 1, 'their password is Tangerine-42', 'nils', 1, 'CC-7731-FALCON', 'EUR 187.35');

@@ -1,9 +1,39 @@
-//! Which columns are outside the mapping, and who could read them (DESIGN §9).
+//! What `check` asks of SQLite itself: whether the file can be written, and which columns are outside the mapping
+//! (DESIGN §9). The bridge at work has no use for either.
 
-use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+
+use landbridge_flow::StoreError;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::Report;
 use crate::config::{Config, DatabaseUrl};
+
+/// Begins to write, writes what is there already, and takes it back. A transaction that only begins would be granted on a
+/// file that cannot be written; this also makes the journal, which needs the folder. No trigger sees it.
+pub(super) fn writable(path: &Path, busy: Duration) -> Result<(), StoreError> {
+    let attempt = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(busy)?;
+        connection.execute_batch("begin immediate")?;
+        let version: i64 = connection.query_row("pragma user_version", [], |r| r.get(0))?;
+        let written = connection.execute_batch(&format!("pragma user_version = {version}"));
+        connection.execute_batch("rollback")?;
+        written
+    };
+    attempt().map_err(|e: rusqlite::Error| {
+        let said = format!("{}: {e}", path.display());
+        match e.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy(said),
+            Some(ErrorCode::DiskFull) => StoreError::Full(said),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                StoreError::ReadOnly(said)
+            }
+            _ => StoreError::Broken(said),
+        }
+    })
+}
 
 /// Says it of the tables of the mapping.
 pub(super) fn report(report: &mut Report, config: &Config) {
@@ -21,7 +51,12 @@ pub(super) fn report(report: &mut Report, config: &Config) {
         let conditions: Vec<&str> = if i == 0 {
             named.extend(mapping.fields.values().map(String::as_str));
             named.extend(mapping.insert.keys().chain(mapping.marker.keys()).map(String::as_str));
-            [&mapping.within, &mapping.share].into_iter().chain(mapping.peers.values()).flatten().map(String::as_str).collect()
+            [&mapping.within, &mapping.share]
+                .into_iter()
+                .chain(mapping.peers.values())
+                .flatten()
+                .map(String::as_str)
+                .collect()
         } else {
             mapping.problems.iter().filter_map(|p| p.share.as_deref()).collect()
         };
@@ -39,7 +74,7 @@ pub(super) fn report(report: &mut Report, config: &Config) {
     }
 }
 
-fn columns(path: &std::path::Path, table: &str) -> rusqlite::Result<Vec<String>> {
+fn columns(path: &Path, table: &str) -> rusqlite::Result<Vec<String>> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut statement = connection.prepare("select name from pragma_table_xinfo(?1) where hidden <> 1")?;
     statement.query_map([table], |r| r.get(0))?.collect()

@@ -1,0 +1,183 @@
+//! What a stranger, a careless person or a broken peer may put into a text or a message. The checks are the fuzz
+//! targets' own (`fuzz/src/lib.rs`); here they get a few thousand mutations of good input from a fixed seed, so that
+//! they run where no fuzzer is. `LANDBRIDGE_SOAK=1` makes a hundred times as many.
+//!
+//! Beside it the published test vectors of `docs/marker.md`, which another implementation has to read alike.
+
+use std::collections::BTreeSet;
+
+use landbridge_core::message::{Deliveries, Pull, Push, Receipts, from_bytes};
+use landbridge_core::scribe::DEFAULT_PHRASE;
+use landbridge_core::{Keyring, Ledger, Marker, ProblemId, Reading, Scribe, entry::Row};
+
+#[path = "../../../fuzz/src/lib.rs"]
+mod checks;
+
+const WORKED_EXAMPLE: &str = include_str!("../../../testdata/marker/worked-example.txt");
+const FORMS: &str = include_str!("../../../testdata/marker/forms.txt");
+const MESSAGES: [&str; 4] = [
+    include_str!("../../../fuzz/seeds/message/push.json"),
+    include_str!("../../../fuzz/seeds/message/receipts.json"),
+    include_str!("../../../fuzz/seeds/message/pull.json"),
+    include_str!("../../../fuzz/seeds/message/deliveries.json"),
+];
+const IDS: [&str; 4] = ["1-2,4", "1-9223372036854775807", "3,5-7;1-9223372036854775807", "2,4,6-8;1,3,5-9"];
+const PARTS: [&str; 24] = [
+    "; seal ",
+    " from ",
+    " as ",
+    ": ",
+    "; ",
+    ", ",
+    " no 2",
+    "lost ",
+    "adopted ",
+    "stay ",
+    "\"",
+    "\\u0000",
+    "\\",
+    "/",
+    "-",
+    ",",
+    "0",
+    "9223372036854775807",
+    "9223372036854775808",
+    "{",
+    "}",
+    "null",
+    "ä",
+    "\u{a0}\n",
+];
+
+/// Site, problem and text of each line.
+fn lines(file: &str) -> impl Iterator<Item = (Scribe, ProblemId, &str)> {
+    file.lines().map(|line| {
+        let mut columns = line.splitn(3, '\t');
+        let mut column = || columns.next().unwrap_or_default();
+        let (site, problem, text) = (column().parse().unwrap(), column().parse().unwrap(), column());
+        (Scribe::new(site, "work_history", vec![], Keyring::new([7; 32]), None), problem, text)
+    })
+}
+
+#[test]
+fn the_published_markers_verify_and_are_what_this_scribe_writes() {
+    for file in [WORKED_EXAMPLE, FORMS] {
+        let (mut written, mut taken) = (String::new(), BTreeSet::new());
+        for (scribe, problem, text) in lines(file) {
+            let (body, _) = text.split_at(text.len() - "; seal 0123456789".len());
+            let marker = Marker::parse(body, DEFAULT_PHRASE).unwrap_or_else(|| panic!("{text}"));
+            let marker = Marker { number: 1, ..marker };
+            let texts = scribe.write(&problem, marker, &taken).unwrap();
+            written.extend(texts.iter().map(|text| format!("{}\t{problem}\t{text}\n", scribe.site())));
+            taken.extend(texts);
+        }
+        assert_eq!(file, written);
+        for (scribe, problem, text) in lines(file) {
+            assert!(matches!(scribe.read(&problem, text), Reading::Marker(_)), "{text}");
+            let elsewhere: ProblemId = format!("{problem}'").parse().unwrap();
+            assert!(matches!(scribe.read(&elsewhere, text), Reading::Unverified(_)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_published_messages_are_messages() {
+    from_bytes::<Push>(MESSAGES[0].as_bytes()).unwrap();
+    from_bytes::<Receipts>(MESSAGES[1].as_bytes()).unwrap();
+    from_bytes::<Pull>(MESSAGES[2].as_bytes()).unwrap();
+    from_bytes::<Deliveries>(MESSAGES[3].as_bytes()).unwrap();
+}
+
+#[test]
+fn a_mutated_marker_is_an_entry_or_a_marker_that_reads_back() {
+    let good: Vec<_> = lines(WORKED_EXAMPLE).chain(lines(FORMS)).map(|(_, _, text)| text).collect();
+    mutations(&good, 4000, checks::marker);
+    let bodies: Vec<_> = good.iter().filter_map(|text| text.split("; seal ").next()).collect();
+    mutations(&bodies, 4000, checks::marker);
+}
+
+#[test]
+fn a_mutated_set_of_ids_is_refused_or_reads_back() {
+    mutations(&IDS, 4000, checks::id_set);
+}
+
+#[test]
+fn a_mutated_message_is_refused_or_goes_out_again_equal() {
+    mutations(&MESSAGES, 8000, |text| checks::message(text.as_bytes()));
+}
+
+#[test]
+fn a_mutated_history_folds() {
+    let lines: Vec<_> = lines(WORKED_EXAMPLE).chain(lines(FORMS)).map(|(_, _, text)| text).collect();
+    let bodies: Vec<_> = lines.iter().map(|text| text.split("; seal ").next().unwrap_or_default()).collect();
+    let histories = [bodies.join("\n"), lines.join("\n"), [bodies, lines].concat().join("\n")];
+    mutations(&histories.each_ref().map(String::as_str), 1500, checks::ledger);
+}
+
+#[test]
+fn a_range_that_nobody_could_hold_costs_nothing_while_its_seal_does_not_verify() {
+    let (scribe, problem, _) = lines(WORKED_EXAMPLE).next().unwrap();
+    let all = "1-9223372036854775807";
+    let texts =
+        [format!("N: {all} from {all}"), format!("1: lost {all}"), format!("N: {all}"), format!("N: lost {all}")];
+    let row = |text: &String| Row {
+        work: "1".parse().unwrap(),
+        marker: Some(format!("{DEFAULT_PHRASE} {text}; seal 0123456789")),
+        open: true,
+        bytes: 1,
+    };
+    let ledger = Ledger::fold(&scribe, &problem, &texts.iter().map(row).collect::<Vec<_>>());
+    assert_eq!(ledger.unverified().len(), texts.len());
+    assert!(ledger.peers().is_empty() && ledger.marker_rows().is_empty());
+}
+
+/// Calls `check` with `count` texts made of `good` ones by a few cuts, repetitions, swaps and insertions each.
+fn mutations(good: &[&str], count: usize, check: impl Fn(&str)) {
+    let count = if std::env::var_os("LANDBRIDGE_SOAK").is_some() { count * 100 } else { count };
+    good.iter().for_each(|text| check(text));
+    let mut dice = Dice(0x1d2b_3c4d_5e6f_7081);
+    for _ in 0..count {
+        let mut text: Vec<char> = good[dice.below(good.len())].chars().collect();
+        for _ in 0..=dice.below(4) {
+            mutate(&mut text, good, &mut dice);
+        }
+        let text: String = text.into_iter().collect();
+        check(&text);
+    }
+}
+
+fn mutate(text: &mut Vec<char>, good: &[&str], dice: &mut Dice) {
+    let (a, b) = (dice.below(text.len() + 1), dice.below(text.len() + 1));
+    let (from, to) = (a.min(b), a.max(b).min(a.min(b) + 12));
+    match dice.below(6) {
+        0 => drop(text.drain(from..to)),
+        1 => {
+            let again = text[from..to].to_vec();
+            text.splice(to..to, again);
+        }
+        2 => text[from..to].reverse(),
+        3 => {
+            let other: Vec<char> = good[dice.below(good.len())].chars().collect();
+            let start = dice.below(other.len() + 1);
+            text.splice(from..to, other.into_iter().skip(start).take(20));
+        }
+        4 => drop(text.splice(from..from, PARTS[dice.below(PARTS.len())].chars())),
+        _ => {
+            if let Some(c) = text.get_mut(from) {
+                *c = char::from(b' ' + dice.below(95) as u8);
+            }
+        }
+    }
+}
+
+/// Marsaglia's xorshift: the same texts on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n.max(1) as u64) as usize
+    }
+}
