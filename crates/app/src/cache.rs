@@ -6,6 +6,9 @@
 //! neither.
 
 mod file;
+mod learnt;
+mod wishes;
+mod write;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,7 +23,8 @@ use landbridge_core::message::Refusal;
 use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer};
 
-pub use file::{Learnt, RefusedHere, RefusedThere, Wishes, Withheld};
+pub use learnt::{Learnt, RefusedHere, RefusedThere, Withheld};
+pub use wishes::Wishes;
 
 /// Notes that wait to be written; what comes on top is dropped and counted.
 const NOTES_MAX: usize = 1 << 16;
@@ -147,7 +151,7 @@ impl Cache {
 
     /// What is in the file; nothing where there is none, or where it cannot be read.
     pub fn learnt(&self) -> Learnt {
-        file::read(&self.path).unwrap_or_else(|e| {
+        learnt::read(&self.path).unwrap_or_else(|e| {
             tracing::warn!("the cache {} cannot be read ({e}); less is shown without it", self.path.display());
             Learnt::default()
         })
@@ -155,7 +159,7 @@ impl Cache {
 
     /// Wishes that a running bridge tries refused entries now: of one peer and one problem, or of all.
     pub fn wish(&self, peer: Option<&SiteName>, problem: Option<&ProblemId>) -> rusqlite::Result<()> {
-        file::wish(&self.path, peer, problem)
+        wishes::wish(&self.path, peer, problem)
     }
 
     /// What is wished from now on.
@@ -182,7 +186,7 @@ impl Cache {
         let writer = writer.get_or_insert_with(|| {
             let (notes, incoming) = sync_channel(NOTES_MAX);
             let path = self.path.clone();
-            Writer { notes, thread: std::thread::spawn(move || file::write(&path, &incoming)) }
+            Writer { notes, thread: std::thread::spawn(move || write::write(&path, &incoming)) }
         });
         if let Err(TrySendError::Full(_)) = writer.notes.try_send(note) {
             self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -163,8 +163,16 @@ impl From<IdSet> for String {
 
 /// A set of origins: work ids by the site that wrote them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "BTreeMap<SiteName, IdSet>")]
 pub struct OriginSet(BTreeMap<SiteName, IdSet>);
+
+impl From<BTreeMap<SiteName, IdSet>> for OriginSet {
+    fn from(mut sets: BTreeMap<SiteName, IdSet>) -> Self {
+        // A site without ids is the same set as one without the site.
+        sets.retain(|_, ids| !ids.is_empty());
+        Self(sets)
+    }
+}
 
 impl OriginSet {
     /// The empty set.

@@ -49,13 +49,13 @@ const PARTS: [&str; 24] = [
     "\u{a0}\n",
 ];
 
-/// Site, problem and text of each line.
+/// The scribe of the site, the problem and the text of each line.
 fn lines(file: &str) -> impl Iterator<Item = (Scribe, ProblemId, &str)> {
-    file.lines().map(|line| {
-        let mut columns = line.splitn(3, '\t');
-        let mut column = || columns.next().unwrap_or_default();
-        let (site, problem, text) = (column().parse().unwrap(), column().parse().unwrap(), column());
-        (Scribe::new(site, "work_history", vec![], Keyring::new([7; 32]), None), problem, text)
+    file.lines().filter_map(|line| {
+        let (site, rest) = line.split_once('\t')?;
+        let (problem, text) = rest.split_once('\t')?;
+        let scribe = Scribe::new(site.parse().ok()?, "work_history", vec![], Keyring::new([7; 32]), None);
+        Some((scribe, problem.parse().ok()?, text))
     })
 }
 

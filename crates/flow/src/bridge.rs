@@ -215,7 +215,8 @@ pub enum Event<'a> {
         /// How many rows were appended.
         entries: u64,
     },
-    /// After a receipt: everything of this problem that the peer refuses now; nothing where it refuses nothing.
+    /// After a receipt: what the peer refused of a delivery; nothing where it took all of it. What it refused before and
+    /// what therefore waits is not in the delivery.
     RefusedByPeer {
         /// The receiver.
         peer: &'a SiteName,

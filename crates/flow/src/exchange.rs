@@ -266,6 +266,11 @@ pub async fn fetch(bridge: &Bridge, name: &SiteName, peer: &dyn Peer, clock: &dy
     let mut last = Fetched::default();
     loop {
         match fetch_once(bridge, name, peer, bridge.pauses.pull_wait, &mut last).await {
+            Ok(0) => {
+                backoff.succeeded();
+                // Two bridges of one site supersede each other's pulls, and would otherwise do so without a pause.
+                clock.sleep(bridge.pauses.gather).await;
+            }
             Ok(_) => backoff.succeeded(),
             Err(failure) => pause_after(bridge, name, &failure, &mut backoff, clock).await,
         }

@@ -2,10 +2,11 @@
 //! what crossed the wire. Nothing here is a mock: the bridges are those of `landbridge run`.
 
 mod desk;
+mod folder;
 mod proof;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use self::desk::{Desk, SITE_1, SITE_N, unwritable};
+use self::folder::Folder;
 use self::proof::{Proof, Wire};
 use super::Context;
 use super::history::shell_word;
@@ -389,41 +391,4 @@ struct OutcomeSite<'a> {
 struct OutcomeRow<'a> {
     work: i64,
     text: &'a str,
-}
-
-/// The folder with everything that the demonstration makes; removed at the end unless its place was chosen.
-struct Folder {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl Folder {
-    fn new(chosen: Option<&Path>) -> Result<Self, Failure> {
-        if let Some(path) = chosen {
-            std::fs::create_dir_all(path).map_err(|e| unwritable(path, &e))?;
-            let mut inside = std::fs::read_dir(path).map_err(|e| unwritable(path, &e))?;
-            if inside.next().is_some() {
-                let what = format!("the folder {} is not empty", path.display());
-                return Err(Failure::usage(what, "name a new or an empty folder with --dir"));
-            }
-            return Ok(Self { path: path.to_owned(), keep: true });
-        }
-        let mut name = [0; 8];
-        let _ = getrandom::fill(&mut name);
-        let name = format!("landbridge-demo-{:016x}", u64::from_le_bytes(name));
-        let path = std::env::temp_dir().join(name);
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path).map_err(|e| unwritable(&path, &e))?;
-        Ok(Self { path, keep: false })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
 }

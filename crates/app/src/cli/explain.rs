@@ -3,7 +3,7 @@
 use clap::Args;
 use landbridge_core::message::Code;
 use landbridge_core::pending::Kept;
-use landbridge_core::{Group, Origin, ProblemId, Reading, SiteName, WorkId};
+use landbridge_core::{Group, IdSet, Origin, ProblemId, Reading, SiteName, WorkId};
 use landbridge_flow::ports::Condition;
 use landbridge_flow::survey::{Line, LineKind};
 use serde::Serialize;
@@ -30,7 +30,7 @@ Exit status:
   0  nothing is left to do for this row
   1  a peer is still owed it
   2  there is no such row
-  6  it is refused, it differs, it waits for a paused peer, or its problem is suspended
+  6  a peer refuses it or lost it, it differs, it waits for a paused peer, or its problem is suspended
 
 Example:
   landbridge explain ABC 4
@@ -50,7 +50,7 @@ pub async fn run(args: &ExplainArgs, context: &Context) -> Result<Exit, Failure>
     let site = Site::open(&context.config).await?;
     let history = history::read(&site.bridge, &args.problem).await?;
     let Some(line) = history.lines.iter().find(|line| line.work == args.row) else {
-        let rows = history.lines.iter().map(|line| line.work).collect::<landbridge_core::IdSet>();
+        let rows = history.lines.iter().map(|line| line.work).collect::<IdSet>();
         return Err(Failure::usage(
             format!("problem {} has no row {} in the history", args.problem, args.row),
             format!("its rows are {rows}; rows that `where` leaves out are not part of the history"),
@@ -96,6 +96,7 @@ enum State {
     Held,
     Owed,
     Kept,
+    Diverged,
     Refused,
     Suspended,
     Paused,
@@ -125,6 +126,14 @@ impl Explained {
         let state = |peer: &SiteName| {
             let paused = site.bridge.peers.get(peer).is_some_and(|policy| policy.paused);
             let (state, why) = state(site, history, line, peer, &conditions, refused(peer), withheld, paused);
+            let lost = learnt.diverged.iter().any(|(p, problem, missing)| {
+                p == peer && *problem == history.problem && names(missing, &history.ledger.origin(line.work))
+            });
+            if lost && state == State::Held {
+                let why =
+                    format!("{why}; its last receipt says that it lost the entry: restored from a backup, or purged");
+                return PeerState { peer: peer.clone(), state: State::Diverged, why };
+            }
             PeerState { peer: peer.clone(), state, why }
         };
         let twins = history.differs.iter().find(|(_, rows)| rows.contains(&line.work));
@@ -155,10 +164,10 @@ impl Explained {
     }
 
     fn exit(&self) -> Exit {
-        let any = |state: State| self.peers.iter().any(|p| p.state == state);
-        if !self.suspended.is_empty() || !self.differs.is_empty() || any(State::Refused) || any(State::Paused) {
+        let wants_a_person = |p: &PeerState| matches!(p.state, State::Refused | State::Paused | State::Diverged);
+        if !self.suspended.is_empty() || !self.differs.is_empty() || self.peers.iter().any(wants_a_person) {
             Exit::Person
-        } else if any(State::Owed) {
+        } else if self.peers.iter().any(|p| p.state == State::Owed) {
             Exit::Left
         } else {
             Exit::Done
@@ -222,6 +231,7 @@ impl State {
             State::Held => ("holds it", Tone::Good),
             State::Owed => ("is owed it", Tone::Warn),
             State::Kept => ("does not get it", Tone::Plain),
+            State::Diverged => ("holds it no more", Tone::Bad),
             State::Refused => ("refuses it", Tone::Bad),
             State::Suspended => ("waits", Tone::Bad),
             State::Paused => ("waits", Tone::Bad),
@@ -313,4 +323,26 @@ fn how_held(site: &Site, history: &History, line: &Line, peer: &SiteName) -> Str
 
 fn ledger_writer(history: &History, line: &Line) -> SiteName {
     history.ledger.origin(line.work).site
+}
+
+/// Whether the origins `written` (`1/8; N/3-4`) have `origin` among them.
+fn names(written: &str, origin: &Origin) -> bool {
+    let has = |(site, ids): (&str, &str)| {
+        site == origin.site.as_str() && ids.parse::<IdSet>().is_ok_and(|ids| ids.contains(origin.work))
+    };
+    written.split("; ").filter_map(|part| part.split_once('/')).any(has)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_found_among_those_that_a_peer_lost() {
+        let mut lost = landbridge_core::OriginSet::new();
+        ["1/8", "N/3", "N/4"].iter().for_each(|origin| lost.insert(&origin.parse().unwrap()));
+        let found = |origin: &str| names(&lost.to_string(), &origin.parse().unwrap());
+        assert!(found("1/8") && found("N/4") && !found("N/8") && !found("C/3"));
+        assert!(!names("", &"1/8".parse().unwrap()));
+    }
 }

@@ -255,7 +255,7 @@ impl View {
             "Entry {} is here more than once, with different texts, in rows {}. Its number was given out again after a \
              restore, or the entry was edited before its receipt came. Nothing is lost; a person decides which is right.",
             differing.origin,
-            list(&differing.rows),
+            list(&differing.rows).replace(", ", " and "),
         );
         render::say(&format!("\n{}", context.screen.prose(&text)))?;
         let mut table = Table::new([">row", "text"]);

@@ -75,7 +75,10 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     if status.peers.is_empty() {
         parts.push("There is no peer.".to_owned());
     } else {
-        parts.push(screen.table(&peers(status, now)));
+        parts.push(screen.table(&owed(status)));
+        if status.peers.iter().any(|peer| peer.since.is_some()) {
+            parts.push(screen.table(&contact(status, now)));
+        }
     }
     for peer in &status.peers {
         let name = &peer.name;
@@ -130,20 +133,9 @@ fn heading(status: &Status, screen: Screen) -> String {
     format!("{first}\n{}\n{running}", screen.prose(&rest))
 }
 
-fn peers(status: &Status, now: u64) -> Table {
-    let mut table = Table::new([
-        "peer",
-        ">pending",
-        ">problems",
-        ">held",
-        ">refused",
-        ">diverged",
-        ">sent",
-        ">received",
-        ">sent/s",
-        "last contact",
-        "state",
-    ]);
+/// What each peer is owed. Narrow enough for 80 columns, as numbers are no use when they are broken.
+fn owed(status: &Status) -> Table {
+    let mut table = Table::new(["peer", ">pending", ">problems", ">held", ">refused", ">diverged", "state"]);
     for peer in &status.peers {
         let bad = |n: u64| Cell::new(n.to_string(), if n > 0 { Tone::Bad } else { Tone::Plain });
         table.row([
@@ -153,11 +145,24 @@ fn peers(status: &Status, now: u64) -> Table {
             text(peer.held),
             bad(peer.refused.count),
             bad(peer.diverged.count),
+            state(peer),
+        ]);
+    }
+    table
+}
+
+/// When each peer was last heard of, and what was exchanged since the last daemon began.
+fn contact(status: &Status, now: u64) -> Table {
+    let mut table = Table::new(["peer", "last contact", ">sent", ">received", ">sent/s", "counted since"]);
+    for peer in &status.peers {
+        let when = |at: Option<u64>| at.map_or("never".into(), |at| text(ago(now.saturating_sub(at))));
+        table.row([
+            Cell::new(peer.name.as_str(), Tone::Strong),
+            when(peer.last_contact),
             text(peer.sent),
             text(peer.received),
             peer.sent_per_second().map_or("-".into(), |rate| text(format!("{rate:.1}"))),
-            peer.last_contact.map_or("never".into(), |at| text(ago(now.saturating_sub(at)))),
-            state(peer),
+            when(peer.since),
         ]);
     }
     table

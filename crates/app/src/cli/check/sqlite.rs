@@ -19,7 +19,8 @@ pub(super) fn writable(path: &Path, busy: Duration) -> Result<(), StoreError> {
         connection.execute_batch("begin immediate")?;
         let version: i64 = connection.query_row("pragma user_version", [], |r| r.get(0))?;
         let written = connection.execute_batch(&format!("pragma user_version = {version}"));
-        connection.execute_batch("rollback")?;
+        // Where the disk is full, SQLite has taken it back by itself. In any case closing does.
+        let _ = connection.execute_batch("rollback");
         written
     };
     attempt().map_err(|e: rusqlite::Error| {

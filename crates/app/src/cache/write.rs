@@ -1,0 +1,299 @@
+//! How notes become rows of the cache: many together, by a thread of their own. Every table is bounded.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use landbridge_core::SiteName;
+use rusqlite::{Connection, Transaction, params};
+
+use super::Note;
+use super::file::open;
+
+/// Rows of one table; the oldest go.
+const ROWS_MAX: i64 = 10_000;
+/// Entries refused here that are kept.
+const REFUSED_HERE_MAX: i64 = 1000;
+/// How long notes are gathered before they are written together.
+const GATHER: Duration = Duration::from_millis(100);
+/// How many at most.
+const BATCH_MAX: usize = 10_000;
+
+/// Writes what comes until nobody is left to send notes.
+pub(super) fn write(path: &Path, notes: &Receiver<Note>) {
+    let (mut writer, mut warned) = (None, false);
+    while let Ok(first) = notes.recv() {
+        let (batch, ended) = gather(first, notes);
+        if let Err(e) = write_batch(&mut writer, path, &batch) {
+            // Another try with the next notes; one warning is enough.
+            if !std::mem::replace(&mut warned, true) {
+                tracing::warn!("the cache {} cannot be written ({e}); `status` shows less", path.display());
+            }
+            writer = None;
+        }
+        if ended {
+            break;
+        }
+    }
+}
+
+/// The notes of the next moment, and whether these are the last.
+fn gather(first: Note, notes: &Receiver<Note>) -> (Vec<Note>, bool) {
+    let (mut batch, until) = (vec![first], Instant::now() + GATHER);
+    while batch.len() < BATCH_MAX {
+        match notes.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(note) => batch.push(note),
+            Err(RecvTimeoutError::Timeout) => break,
+            Err(RecvTimeoutError::Disconnected) => return (batch, true),
+        }
+    }
+    (batch, false)
+}
+
+/// Writes into the file that is there now: somebody may have deleted the former one.
+fn write_batch(writer: &mut Option<Writer>, path: &Path, batch: &[Note]) -> rusqlite::Result<()> {
+    match writer {
+        Some(writer) if path.exists() => writer.write(batch),
+        _ => writer.insert(Writer::open(path)?).write(batch),
+    }
+}
+
+struct Writer {
+    connection: Connection,
+    /// The problems with something under `diverged`, so that the many receipts that say nothing cost nothing.
+    diverged: HashSet<(String, String)>,
+    version: i64,
+}
+
+impl Writer {
+    fn open(path: &Path) -> rusqlite::Result<Self> {
+        Ok(Self { connection: open(path)?, diverged: HashSet::new(), version: -1 })
+    }
+
+    fn write(&mut self, notes: &[Note]) -> rusqlite::Result<()> {
+        let version = self.connection.query_row("pragma data_version", [], |r| r.get(0))?;
+        if version != self.version {
+            self.version = version;
+            let mut all = self.connection.prepare("select peer, problem from diverged")?;
+            self.diverged = all.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+        }
+        let (now, txn) = (now(), self.connection.transaction()?);
+        for note in notes {
+            keep(&txn, note, now, &mut self.diverged)?;
+        }
+        let (rows, here) = (ROWS_MAX, REFUSED_HERE_MAX);
+        for (table, max) in [("refused_there", rows), ("diverged", rows), ("withheld", rows), ("refused_here", here)] {
+            txn.execute(
+                &format!(
+                    "delete from {table} where rowid <= (select rowid from {table} order by rowid desc limit 1 offset ?1)"
+                ),
+                [max],
+            )?;
+        }
+        txn.commit()
+    }
+}
+
+fn keep(
+    txn: &Transaction<'_>,
+    note: &Note,
+    now: i64,
+    diverged: &mut HashSet<(String, String)>,
+) -> rusqlite::Result<()> {
+    match note {
+        Note::Begun { count } => {
+            txn.execute("delete from withheld", [])?;
+            if *count {
+                txn.execute("update contact set since = ?1, sent = 0, received = 0", [now])?;
+            }
+        }
+        Note::Sent { peer, entries } => {
+            contact(txn, peer, now, "sent = sent + ?2", stored(*entries))?;
+        }
+        Note::Received { peer, entries } => {
+            contact(txn, peer, now, "received = received + ?2", stored(*entries))?;
+        }
+        Note::Answered { peer } => {
+            contact(txn, peer, now, "answered = ?2, failed = null", now)?;
+        }
+        Note::Failed { peer, error } => {
+            contact(txn, peer, now, "failed = ?2", error)?;
+        }
+        Note::RefusedThere { peer, problem, refused } => {
+            let mut upsert = txn.prepare_cached(
+                "insert into refused_there (peer, problem, origin, row, reason, tries) values (?1, ?2, ?3, ?4, ?5, 1)
+                 on conflict do update set row = excluded.row, reason = excluded.reason, tries = tries + 1",
+            )?;
+            for (row, origin, refusal) in refused {
+                let reason = refusal.to_string();
+                upsert.execute(params![peer.as_str(), problem.as_str(), origin.to_string(), row.get(), reason])?;
+            }
+        }
+        Note::RefusedHere { peer, problem, origin, refusal, detail } => {
+            let values = params![peer.as_str(), problem.as_str(), origin.to_string(), refusal.to_string(), detail];
+            txn.prepare_cached("insert or replace into refused_here values (?1, ?2, ?3, ?4, ?5)")?.execute(values)?;
+        }
+        Note::Diverged { peer, problem, missing } => {
+            let key = (peer.as_str().to_owned(), problem.as_str().to_owned());
+            if missing.is_empty() {
+                if diverged.remove(&key) {
+                    txn.execute("delete from diverged where peer = ?1 and problem = ?2", params![key.0, key.1])?;
+                }
+            } else {
+                txn.execute("insert or replace into diverged values (?1, ?2, ?3)", params![key.0, key.1, missing])?;
+                diverged.insert(key);
+            }
+        }
+        Note::Withheld { problem, row, why } => {
+            let values = params![problem.as_str(), row.get(), why];
+            txn.execute("insert or replace into withheld values (?1, ?2, ?3)", values)?;
+        }
+    }
+    Ok(())
+}
+
+fn contact(
+    txn: &Transaction<'_>,
+    peer: &SiteName,
+    now: i64,
+    set: &str,
+    value: impl rusqlite::ToSql,
+) -> rusqlite::Result<()> {
+    txn.prepare_cached("insert into contact (peer, since) values (?1, ?2) on conflict do nothing")?
+        .execute(params![peer.as_str(), now])?;
+    txn.prepare_cached(&format!("update contact set {set} where peer = ?1"))?.execute(params![peer.as_str(), value])?;
+    Ok(())
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| stored(since.as_secs()))
+}
+
+/// As SQLite keeps numbers.
+fn stored(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use landbridge_core::message::{Code, Refusal};
+    use landbridge_core::{ProblemId, WorkId};
+
+    use super::super::learnt::{Learnt, read};
+    use super::super::wishes::{Wishes, wish};
+    use super::*;
+
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("landbridge-cache-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self) -> std::path::PathBuf {
+            self.0.join("a.toml.cache")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn write_all(path: &Path, notes: Vec<Note>) {
+        let (sender, receiver) = sync_channel(100);
+        notes.into_iter().for_each(|n| sender.send(n).unwrap());
+        drop(sender);
+        write(path, &receiver);
+    }
+
+    fn refused(tries: usize) -> Vec<Note> {
+        let one = || Note::RefusedThere {
+            peer: "N".parse().unwrap(),
+            problem: "ABC".parse().unwrap(),
+            refused: vec![(WorkId::MIN, "1/1".parse().unwrap(), Refusal::of(Code::Constraint))],
+        };
+        (0..tries).map(|_| one()).collect()
+    }
+
+    #[test]
+    fn what_is_noted_is_read_back() {
+        let folder = Folder::new("read");
+        let (peer, problem): (SiteName, ProblemId) = ("N".parse().unwrap(), "ABC".parse().unwrap());
+        let mut notes = refused(3);
+        notes.push(Note::Sent { peer: peer.clone(), entries: 5 });
+        notes.push(Note::Sent { peer: peer.clone(), entries: 2 });
+        notes.push(Note::Failed { peer: peer.clone(), error: "cannot be reached".into() });
+        notes.push(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing: "1/2-3".into() });
+        write_all(&folder.file(), notes);
+        let learnt = read(&folder.file()).unwrap();
+        assert_eq!((learnt.refused_there[0].tries, learnt.refused_there[0].reason.as_str()), (3, "constraint"));
+        let contact = &learnt.contact[&peer];
+        assert_eq!((contact.sent, contact.failed.as_deref()), (7, Some("cannot be reached")));
+        assert_eq!(learnt.diverged.len(), 1);
+
+        let answered = Note::Answered { peer: peer.clone() };
+        let healed = Note::Diverged { peer: peer.clone(), problem, missing: String::new() };
+        write_all(&folder.file(), vec![answered, healed, Note::Begun { count: true }]);
+        let learnt = read(&folder.file()).unwrap();
+        assert_eq!((learnt.contact[&peer].sent, &learnt.contact[&peer].failed), (0, &None));
+        assert!(learnt.contact[&peer].answered.is_some() && learnt.diverged.is_empty());
+    }
+
+    #[test]
+    fn a_missing_or_damaged_file_is_no_failure() {
+        let folder = Folder::new("damaged");
+        assert_eq!(read(&folder.file()).unwrap(), Learnt::default());
+        std::fs::write(folder.file(), "this is no database, and long enough to be seen as none".repeat(100)).unwrap();
+        assert!(read(&folder.file()).is_err());
+        write_all(&folder.file(), refused(1));
+        assert_eq!(read(&folder.file()).unwrap().refused_there.len(), 1);
+    }
+
+    #[test]
+    fn a_deleted_file_is_made_again() {
+        let (folder, mut writer) = (Folder::new("deleted"), None);
+        for _ in 0..2 {
+            write_batch(&mut writer, &folder.file(), &refused(1)).unwrap();
+            assert_eq!(read(&folder.file()).unwrap().refused_there.len(), 1);
+            std::fs::remove_file(folder.file()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_wish_is_noticed_once() {
+        let folder = Folder::new("wish");
+        let mut wishes = Wishes::from_now(&folder.file());
+        wish(&folder.file(), None, None).unwrap();
+        assert_eq!(wishes.next(), [None]);
+        assert_eq!(wishes.next(), []);
+        let peer: SiteName = "N".parse().unwrap();
+        wish(&folder.file(), Some(&peer), None).unwrap();
+        assert_eq!(wishes.next(), [Some(peer)]);
+        assert_eq!(Wishes::from_now(&folder.file()).next(), []);
+    }
+
+    #[test]
+    fn the_file_does_not_grow_without_end() {
+        let folder = Folder::new("bounded");
+        let note = |n: i64| Note::RefusedHere {
+            peer: "N".parse().unwrap(),
+            problem: "ABC".parse().unwrap(),
+            origin: format!("N/{n}").parse().unwrap(),
+            refusal: Refusal::of(Code::Trigger),
+            detail: "no".into(),
+        };
+        let mut writer = Writer::open(&folder.file()).unwrap();
+        writer.write(&(1..=REFUSED_HERE_MAX + 5).map(note).collect::<Vec<_>>()).unwrap();
+        let kept = read(&folder.file()).unwrap().refused_here;
+        assert_eq!((kept.len() as i64, kept[0].origin.to_string().as_str()), (REFUSED_HERE_MAX, "N/6"));
+    }
+}

@@ -1,0 +1,27 @@
+//! Real bridges (`landbridge run`) on real databases, with people writing at both sites: what DESIGN §11 promises, seen
+//! from outside.
+//!
+//! `LANDBRIDGE_SOAK=1` gives the two long stories their full counts: 20,000 entries over 500 problems, 30 kills.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets something unexpected has failed, wherever in it that is"
+)]
+
+#[allow(dead_code, reason = "the kit is for both test binaries, and neither uses all of it")]
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod crowd;
+mod markers;
+mod races;
+mod refusals;
+mod worked_example;
+
+/// Not a test by itself: the processes that write are this executable, started once more to run this function.
+#[test]
+fn writer_process() {
+    kit::writer::work_if_asked();
+}

@@ -1,0 +1,89 @@
+//! `landbridge run` as a process: started, killed, started again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+
+use super::command::landbridge;
+use super::desk::Desk;
+use super::wait::wait_until;
+
+/// A running bridge. Dropped, it is killed; where the test fails, what it said is printed.
+pub struct Bridge {
+    child: Child,
+    said: PathBuf,
+    /// Where it listens, if it does.
+    pub address: Option<SocketAddr>,
+}
+
+impl Bridge {
+    /// Starts the bridge of `desk` and waits until it says that it is ready.
+    pub fn start(desk: &Desk) -> Self {
+        let said = desk.folder.join("stderr");
+        let file = OpenOptions::new().create(true).append(true).open(&said).unwrap();
+        let before = file.metadata().unwrap().len();
+        let child = landbridge(["--config", desk.config.to_str().unwrap(), "run"]).stderr(file).spawn().unwrap();
+        let mut bridge = Self { child, said, address: None };
+        let mut ready = None;
+        wait_until("the bridge is ready", || {
+            if let Some(status) = bridge.child.try_wait().unwrap() {
+                panic!("the bridge ended instead of being ready: {status}");
+            }
+            ready = ready_line(&bridge.said(before));
+            ready.is_some()
+        });
+        let listening = ready.as_deref().and_then(|line| line.split_once("listening on http://"));
+        bridge.address = listening.map(|(_, rest)| rest.split(',').next().unwrap().parse().unwrap());
+        bridge
+    }
+
+    /// SIGKILL: it ends between two instructions.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// SIGTERM, and the wait for its end.
+    pub fn stop(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut ended = None;
+        wait_until("the bridge stops", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn said(&self, from: u64) -> String {
+        let mut said = String::new();
+        let mut file = File::open(&self.said).unwrap();
+        file.seek(SeekFrom::Start(from)).unwrap();
+        file.read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            let said = self.said(0);
+            let tail: Vec<_> = said.lines().rev().take(30).collect();
+            eprintln!("--- {}", self.said.display());
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// The one line that says that the bridge is ready, once it is there whole.
+fn ready_line(said: &str) -> Option<String> {
+    let whole = &said[..said.rfind('\n')?];
+    whole.lines().find(|line| line.starts_with("landbridge: site ")).map(str::to_owned)
+}
