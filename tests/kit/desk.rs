@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -162,7 +163,7 @@ impl Desk {
             "{WITH} as ({}) select count(*) from history where substr(text, 1, length(?1)) = ?1",
             self.schema.rows
         );
-        self.sql().query_row(&count, [beginning], |r| r.get(0)).unwrap()
+        self.sql().query_row(&count, [beginning], |r| r.get::<_, isize>(0)).unwrap().unsigned_abs()
     }
 
     /// Number and text of each row of a problem, without the seals of markers: the tables of DESIGN §10.
@@ -175,14 +176,13 @@ impl Desk {
         self.rows(problem).into_iter().map(|row| row.text).filter(|text| !is_marker(text)).collect()
     }
 
-    /// Every byte that the database has on the disk, its journals included.
+    /// Every byte that the database has on the disk, its journals included. Another process reads them: where this one
+    /// closed the file, it would lose the locks that its own connections have on it.
     pub fn bytes(&self) -> Vec<u8> {
-        let journal = |end: &str| {
-            let mut file = self.database.as_os_str().to_owned();
-            file.push(end);
-            std::fs::read(file).unwrap_or_default()
-        };
-        [std::fs::read(&self.database).unwrap(), journal("-wal"), journal("-journal")].concat()
+        let read = "for end in '' -wal -journal; do test ! -e \"$0$end\" || cat \"$0$end\" || exit 1; done";
+        let read = Command::new("sh").args(["-c", read]).arg(&self.database).output().unwrap();
+        assert!(read.status.success() && self.database.exists());
+        read.stdout
     }
 
     /// `landbridge` with this site's configuration.

@@ -96,10 +96,11 @@ impl Site {
         })
     }
 
-    /// The largest message that is sent or taken: a batch, and what JSON puts around it.
+    /// The largest message that is sent or taken: a batch, of which JSON writes a control character in six bytes, and
+    /// what stands around it.
     pub fn body_bytes_max(&self) -> usize {
         let batch = usize::try_from(self.config.limits.batch_bytes_max).unwrap_or(usize::MAX);
-        batch.saturating_mul(2).max(BODY_BYTES_MIN)
+        batch.saturating_mul(8).max(BODY_BYTES_MIN)
     }
 
     /// How the database is called in messages to people.

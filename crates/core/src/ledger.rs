@@ -29,21 +29,46 @@ pub struct Ledger {
     unverified: Vec<(WorkId, Marker)>,
 }
 
+/// A text that has the whole form of a marker.
+struct Read {
+    work: WorkId,
+    text: String,
+    marker: Marker,
+    verified: bool,
+    /// It verifies, or an operator vouches for it.
+    believed: bool,
+}
+
 impl Ledger {
     /// Folds the markers among `rows`, which are all rows of `problem` in ascending order.
     pub fn fold(scribe: &Scribe, problem: &ProblemId, rows: &[Row]) -> Self {
+        Self::fold_by(scribe, problem, rows, false)
+    }
+
+    /// The same where an operator vouches for the markers that do not verify (`rekey --lost-key`): they are taken for
+    /// true, in their places. One that names rows behind itself no bridge has written; it stays unverified.
+    pub fn fold_vouched(scribe: &Scribe, problem: &ProblemId, rows: &[Row]) -> Self {
+        Self::fold_by(scribe, problem, rows, true)
+    }
+
+    fn fold_by(scribe: &Scribe, problem: &ProblemId, rows: &[Row], vouched: bool) -> Self {
         let mut ledger = Self::empty(scribe.site(), problem);
-        let texts = rows.iter().filter_map(|row| row.marker.as_deref().map(|text| (row.work, text.trim_end())));
-        let read: Vec<_> = texts.map(|(work, text)| (work, text, scribe.read(problem, text))).collect();
+        let read = |row: &'_ Row| {
+            let text = row.marker.as_deref()?.trim_end();
+            let (marker, verified) = match scribe.read(problem, text) {
+                Reading::Entry => return None,
+                Reading::Marker(marker) => (marker, true),
+                Reading::Unverified(marker) => (marker, false),
+            };
+            let believed = verified || (vouched && marker.rows_before(row.work));
+            Some(Read { work: row.work, text: text.to_owned(), marker, verified, believed })
+        };
+        let read: Vec<_> = rows.iter().filter_map(read).collect();
 
         // What a marker says of this very site is about rows that stand before it, so it is looked up first.
         let (mut disowned, mut retired) = (IdSet::new(), IdSet::new());
-        for (_, _, reading) in &read {
-            let Reading::Marker(marker) = reading else { continue };
-            if marker.peer.site != ledger.site {
-                continue;
-            }
-            for group in &marker.groups {
+        for own in read.iter().filter(|r| r.believed && r.marker.peer.site == ledger.site) {
+            for group in &own.marker.groups {
                 match group {
                     Group::Held(rows) => disowned.extend(rows),
                     Group::Lost(rows) => retired.extend(rows),
@@ -51,35 +76,21 @@ impl Ledger {
                 }
             }
         }
-        for (work, text, reading) in read {
-            match reading {
-                Reading::Entry => {}
-                _ if retired.contains(work) => {
-                    ledger.markers.insert(work);
-                    // Known, so that a copy of it that somebody pastes further down is not a new statement.
-                    ledger.texts.insert(text.to_owned());
+        for Read { work, text, marker, verified, believed } in read {
+            if retired.contains(work) {
+                ledger.markers.insert(work);
+                // Known, so that a copy of it that somebody pastes further down is not a new statement.
+                ledger.texts.insert(text);
+            } else if !verified && disowned.contains(work) {
+                ledger.disowned.insert(work);
+            } else if believed || ledger.texts.contains(&text) {
+                ledger.markers.insert(work);
+                if ledger.texts.insert(text) {
+                    ledger.apply(&marker);
                 }
-                Reading::Unverified(_) if disowned.contains(work) => {
-                    ledger.disowned.insert(work);
-                }
-                Reading::Unverified(marker) => ledger.unverified.push((work, marker)),
-                Reading::Marker(marker) => {
-                    ledger.markers.insert(work);
-                    if ledger.texts.insert(text.to_owned()) {
-                        ledger.apply(&marker);
-                    }
-                }
+            } else {
+                ledger.unverified.push((work, marker));
             }
-        }
-        ledger
-    }
-
-    /// Trusts `vouched`, unverified markers that an operator vouches for, as if they verified (`rekey --lost-key`).
-    pub fn fold_vouched(scribe: &Scribe, problem: &ProblemId, rows: &[Row]) -> Self {
-        let mut ledger = Self::fold(scribe, problem, rows);
-        for (work, marker) in std::mem::take(&mut ledger.unverified) {
-            ledger.markers.insert(work);
-            ledger.apply(&marker);
         }
         ledger
     }
@@ -418,6 +429,43 @@ mod tests {
         assert!(!ledger.holds(&site("N"), id(1)));
         let vouched = Ledger::fold_vouched(&scribe(2), &problem(), &all);
         assert!(vouched.holds(&site("N"), id(1)) && vouched.unverified().is_empty());
+    }
+
+    #[test]
+    fn what_is_vouched_for_reads_as_it_did_under_the_lost_key() {
+        let (lost, new) = (scribe(1), scribe(2));
+        let bodies = ["N: 1-3", "N: lost 2", "1: lost 100", "C: 7 from 9", "N: 90", "1: 104"];
+        let mut all = rows(&lost, &bodies);
+        // Pasted again, and from another problem but disowned by the marker in row 105.
+        all.push(Row { work: id(106), ..all[1].clone() });
+        all[4].marker = all[4].marker.as_ref().map(|_| foreign());
+        let (before, after) = (Ledger::fold(&lost, &problem(), &all), Ledger::fold_vouched(&new, &problem(), &all));
+        assert!(before.unverified().is_empty() && after.unverified().is_empty());
+        assert_eq!(state(&before), state(&after));
+        assert_eq!(before.disowned(), after.disowned());
+    }
+
+    /// A marker of another problem.
+    fn foreign() -> String {
+        let marker = Marker::parse("copy in system N: 90", DEFAULT_PHRASE).unwrap();
+        scribe(1).write(&"XYZ".parse().unwrap(), marker, &BTreeSet::new()).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_marker_that_no_bridge_has_written_is_not_vouched_for() {
+        let hostile = "copy in system N: 1-9223372036854775807 from 1-9223372036854775807; seal 0000000000";
+        let ledger = Ledger::fold_vouched(&scribe(1), &problem(), &number(vec![hostile.into()]));
+        assert_eq!(ledger.unverified().len(), 1);
+    }
+
+    #[test]
+    fn a_replaced_marker_that_is_pasted_again_without_its_key_changes_nothing() {
+        let (old, new) = (scribe(1), scribe(2));
+        let mut texts: Vec<_> = rows(&old, &["N: 1-3"]).into_iter().filter_map(|r| r.marker).collect();
+        texts.extend(rows(&new, &["N: 1", "1: lost 100"]).into_iter().filter_map(|r| r.marker));
+        texts.push(texts[0].clone());
+        let ledger = Ledger::fold(&new, &problem(), &number(texts));
+        assert!(ledger.unverified().is_empty() && !ledger.holds(&site("N"), id(2)));
     }
 
     #[test]

@@ -105,6 +105,15 @@ impl Marker {
         self.groups.is_empty()
     }
 
+    /// Whether every row that it names stands before `row`, as with each marker that a bridge has appended there.
+    pub fn rows_before(&self, row: WorkId) -> bool {
+        let rows = |group: &Group| match group {
+            Group::Held(rows) | Group::Lost(rows) | Group::Adopted(rows) | Group::Stay(rows) => rows.last(),
+            Group::Copies(copies) => copies.rows.last(),
+        };
+        self.groups.iter().all(|group| rows(group) < Some(row))
+    }
+
     /// Adds a statement about a set of rows, unless the set is empty.
     pub fn say(&mut self, group: fn(IdSet) -> Group, rows: IdSet) {
         if !rows.is_empty() {

@@ -40,10 +40,10 @@ pub fn keeps(ledger: &Ledger, row: &Row, peer: &SiteName, relay: bool) -> Option
     let asked_for = ledger.is_own(row.work) || ledger.lost_by(peer, row.work);
     if ledger.is_marker(row.work) {
         Some(Kept::Marker)
-    } else if !row.open {
-        Some(Kept::Condition)
     } else if ledger.holds(peer, row.work) {
         Some(Kept::Held)
+    } else if !row.open {
+        Some(Kept::Condition)
     } else if !asked_for && ledger.stays(row.work) {
         Some(Kept::Stays)
     } else if !asked_for && !relay {

@@ -365,7 +365,13 @@ impl<'a> Case<'a> {
                 }
                 (Outcome::Absent, Verdict::Wanted) => receipt.wanted.insert(&entry.origin),
                 (Outcome::Absent, Verdict::Refused(refusal)) => {
-                    refuse(bridge, from, &self.problem, &entry.origin, *refusal, "judged so", &mut receipt);
+                    let why = match refusal.code {
+                        Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
+                        Code::Suspended => "the problem is suspended; see `landbridge status`",
+                        Code::MarkerText => "its text is a complete marker",
+                        _ => "see [limits]",
+                    };
+                    refuse(bridge, from, &self.problem, &entry.origin, *refusal, why, &mut receipt);
                 }
                 (Outcome::Absent, _) => {}
             }

@@ -1,11 +1,13 @@
-//! Which problems changed (DESIGN §6). This first watch is the complete one: when the database's signal moved, or when
-//! it is time, every problem's digest is compared with the last one.
+//! Which problems changed (DESIGN §6). This first watch is the complete one: when the database's signal moved, every
+//! problem's digest is compared with the last one.
 //!
-//! Correctness does not rest on it: each outbox begins with a pass through all problems, and a digest that is missed
-//! delays an entry until the next sweep and loses nothing. It keeps 16 bytes for each problem.
+//! Correctness does not rest on it. A digest sees no texts, so that a number which is given out twice between two looks
+//! leaves it as it was; therefore each outbox goes through all problems by itself, at the start and after every
+//! `[pace] sweep`. It keeps 16 bytes for each problem.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use landbridge_core::Digest;
 
@@ -54,11 +56,18 @@ impl Watch {
     }
 }
 
-/// Looks again whenever the signal moved, or when `[pace] sweep` is over. Ends only by being dropped.
+/// What was seen, and when all outboxes began to go through everything.
+struct Seen {
+    signal: Option<u64>,
+    pass: Duration,
+}
+
+/// Looks again whenever the signal moved, and lets all outboxes go through everything whenever `[pace] sweep` is over.
+/// Ends only by being dropped.
 pub async fn watch(bridge: &Bridge, lines: &[Arc<Line>], clock: &dyn Clock) {
     let mut watch = Watch::new();
     let mut backoff = Backoff::new(bridge.pauses.retry_first, bridge.pauses.retry_longest);
-    let mut seen = None;
+    let mut seen = Seen { signal: None, pass: clock.now() };
     loop {
         match look_if_moved(&mut watch, bridge, lines, clock, &mut seen).await {
             Ok(()) => {
@@ -79,14 +88,17 @@ async fn look_if_moved(
     bridge: &Bridge,
     lines: &[Arc<Line>],
     clock: &dyn Clock,
-    seen: &mut Option<(u64, std::time::Duration)>,
+    seen: &mut Seen,
 ) -> Result<(), StoreError> {
     let signal = bridge.store.signal().await?;
     let now = clock.now();
-    let still = seen.is_some_and(|(last, at)| last == signal && now.saturating_sub(at) < bridge.pauses.sweep);
-    if !still {
+    if seen.signal != Some(signal) {
         watch.look(bridge, lines).await?;
-        *seen = Some((signal, now));
+        seen.signal = Some(signal);
+    }
+    if now.abs_diff(seen.pass) >= bridge.pauses.sweep {
+        lines.iter().for_each(|line| line.start_pass());
+        seen.pass = now;
     }
     Ok(())
 }

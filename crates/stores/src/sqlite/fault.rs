@@ -68,7 +68,9 @@ fn translate(error: &rusqlite::Error, file: &Path) -> StoreError {
         },
         ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted => StoreError::Gone(said),
         ErrorCode::DatabaseCorrupt => StoreError::Broken(format!("the database file is damaged: {said}")),
-        ErrorCode::NotADatabase => StoreError::Broken(format!("the file is no SQLite database: {said}")),
+        ErrorCode::NotADatabase => {
+            StoreError::Mapping(format!("the file is no SQLite database: {said}; correct [database] url"))
+        }
         _ if names_something_missing(&error.to_string()) => StoreError::Mapping(format!(
             "the table is no longer what it was when the bridge started: {said}; run `landbridge check`"
         )),
