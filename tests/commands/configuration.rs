@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use super::lonely::Lonely;
 use crate::kit::command::{CONFIGURATION, DATABASE, DONE, LEFT, PEER, USAGE, run};
+use crate::kit::pair::{Pair, TOKEN};
 use crate::kit::schema::{HELPDESK, TICKETS};
 
 const ALL: [&[&str]; 8] = [
@@ -99,6 +100,27 @@ fn a_peer_that_is_not_there() {
     assert!(check.contains("peer N") && check.contains("cannot be reached"), "{check}");
     assert!(site.desk.bytes() == before);
     site.desk.run(&["status"]).ends(LEFT);
+}
+
+#[test]
+fn a_peer_that_does_not_accept_this_site() {
+    let pair = Pair::new("token", &HELPDESK, &TICKETS, &["ABC"]);
+    let _n = pair.start_n();
+    pair.one.append("ABC", &["to a stranger"]);
+    let before = pair.one.bytes();
+    pair.one.reconfigure(TOKEN, "a-token-that-the-other-site-does-not-have");
+    let sync = pair.one.run(&["sync"]).ends(PEER);
+    let next = "compare site names, history name and tokens on both sides";
+    assert!(sync.err.contains("N does not accept this site") && sync.err.contains(next), "{}", sync.err);
+    let check = pair.one.run(&["check"]).ends(PEER).out;
+    assert!(check.contains("FAULT") && check.contains(next), "{check}");
+    pair.one.reconfigure("a-token-that-the-other-site-does-not-have", TOKEN);
+    pair.one.reconfigure("name = \"work_history\"", "name = \"another_history\"");
+    let sync = pair.one.run(&["sync"]).ends(PEER);
+    assert!(sync.err.contains("another_history"), "{}", sync.err);
+    assert!(!sync.said().contains("a-token"), "{}", sync.said());
+    assert!(pair.one.bytes() == before);
+    assert_eq!(pair.n.rows("ABC"), []);
 }
 
 #[test]

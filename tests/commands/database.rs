@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use super::lonely::{Lonely, fails_clearly};
-use crate::kit::command::{DATABASE, DONE, LEFT, Ran};
+use crate::kit::command::{CONFIGURATION, DATABASE, DONE, LEFT, Ran};
 use crate::kit::schema::{HELPDESK, TICKETS};
 
 #[test]
@@ -24,7 +24,7 @@ fn a_file_that_is_no_database() {
     let site = Lonely::new("no-database", &HELPDESK);
     std::fs::write(&site.desk.database, "this is a text file, and a rather long one. ".repeat(100)).unwrap();
     let words = ["desk.db", "no SQLite database"];
-    site.each_fails(&[&["run"], &["status"], &["append", "ABC", "text"]], DATABASE, &words);
+    site.each_fails(&[&["run"], &["status"], &["append", "ABC", "text"]], CONFIGURATION, &words);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::kit::command::{DONE, PERSON};
+use crate::kit::desk::QUICK;
 use crate::kit::pair::{Dialling, Pair};
 use crate::kit::schema::{HELPDESK, TICKETS};
 use crate::kit::wait::wait_until;
@@ -81,6 +82,29 @@ fn a_refused_entry_is_tried_again_by_itself_with_growing_pauses() {
     pair.n.administer("drop trigger no_alarms");
     pair.wait_until_in_step();
     assert_eq!(pair.n.entries("ABC"), ["no matter", "an alarm"]);
+}
+
+#[test]
+fn what_cannot_be_sent_is_withheld_alone_and_shown() {
+    let limits = format!("{QUICK}[limits]\nentry_bytes_max = \"1KiB\"\n");
+    let pair = Pair::with("withheld", &HELPDESK, &TICKETS, &["ABC"], Dialling::Both, &limits);
+    pair.one.append("ABC", &[&"x".repeat(1025), "spoiled below", "flows"]);
+    // Bytes of another encoding, as some applications leave them behind.
+    pair.one.administer("update WORK_HISTORY set WORK_HISTORY = cast(x'6dfc7374' as text) where WORK_ID = 2");
+    let (_one, _n) = pair.start();
+    wait_until("the other arrives", || pair.n.entries("ABC") == ["flows"]);
+    wait_until("both are shown", || pair.one.status()["withheld"]["count"] == 2);
+    let status = pair.one.run(&["status", "--json"]).ends(PERSON).json();
+    let withheld = status["withheld"]["first"].as_array().unwrap();
+    let why: Vec<_> = withheld.iter().map(|w| (w["row"].as_i64().unwrap(), w["why"].as_str().unwrap())).collect();
+    assert!(why[0].0 == 1 && why[0].1.contains("entry_bytes_max"), "{why:?}");
+    assert!(why[1].0 == 2 && why[1].1.contains("UTF-8"), "{why:?}");
+
+    pair.one.edit("ABC", 1, "short now");
+    pair.one.edit("ABC", 2, "müst");
+    wait_until("both arrive", || pair.n.entries("ABC").len() == 3);
+    assert_eq!(pair.n.entries("ABC")[0], "flows");
+    pair.wait_until_in_step();
 }
 
 fn refused(pair: &Pair) -> Vec<Value> {

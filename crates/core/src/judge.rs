@@ -135,10 +135,17 @@ pub enum Outcome {
 }
 
 /// The marker for the sender: which rows are copies of its entries, which of our rows it turns out to hold, and which
-/// may not be passed on. `keep`: whether this site passes on nothing that this sender sends. It may say nothing.
-pub fn record(ledger: &Ledger, from: &SiteName, delivery: &Delivery, outcomes: &[Outcome], keep: bool) -> Marker {
-    let heard: BTreeMap<SiteName, ProblemId> = delivery.names.clone();
-    let mut marker = ledger.marker_for(from, &heard);
+/// may not be passed on. `keep`: whether this site passes on nothing that this sender sends. `heard`: those of the
+/// delivery's names that this site believes. The marker may say nothing.
+pub fn record(
+    ledger: &Ledger,
+    from: &SiteName,
+    delivery: &Delivery,
+    outcomes: &[Outcome],
+    keep: bool,
+    heard: &BTreeMap<SiteName, ProblemId>,
+) -> Marker {
+    let mut marker = ledger.marker_for(from, heard);
     let (mut copies, mut held, mut stay) = (Vec::new(), IdSet::new(), IdSet::new());
     for (entry, outcome) in delivery.entries.iter().zip(outcomes) {
         match outcome {
@@ -286,9 +293,9 @@ mod tests {
             entries: vec![entry("C/3", "from C"), entry("1/8", "c"), stay, entry("1/10", "e")],
         };
         let outcomes = [Outcome::Known(id(2)), Outcome::Appended(id(4)), Outcome::Appended(id(5)), Outcome::Absent];
-        let marker = record(&ledger, &site("1"), &delivery, &outcomes, false);
+        let marker = record(&ledger, &site("1"), &delivery, &outcomes, false, &delivery.names);
         assert_eq!(marker.to_string(), "1: 4-5 from 8-9; 2; stay 5");
-        let again = record(&ledger, &site("C"), &delivery, &[Outcome::Known(id(2))], false);
+        let again = record(&ledger, &site("C"), &delivery, &[Outcome::Known(id(2))], false, &delivery.names);
         assert!(again.says_nothing());
     }
 }

@@ -95,10 +95,12 @@ fn nothing() -> Receipt {
     }
 }
 
-/// This site's id of the problem: its own name among the delivery's, else the sender's. Sites number alike (`same-id`)
-/// in this version.
+/// This site's id of the problem. Sites number alike (`same-id`), so it is the sender's; a sender that thinks that we
+/// call it otherwise means a problem that is not here.
 fn local(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Option<ProblemId> {
-    delivery.names.get(bridge.site()).or_else(|| delivery.names.get(from)).cloned()
+    let theirs = delivery.names.get(from)?;
+    let ours = delivery.names.get(bridge.site()).unwrap_or(theirs);
+    (ours == theirs).then(|| theirs.clone())
 }
 
 /// One problem of the batch on its way through the transaction.
@@ -344,12 +346,14 @@ impl<'a> Case<'a> {
     }
 
     fn markers(&self, bridge: &Bridge, policy: &PeerPolicy, from: &SiteName) -> Result<Vec<Append>, StoreError> {
-        let marker = judge::record(&self.ledger, from, self.delivery, &self.outcomes, !policy.onward);
+        let heard = bridge.heard(&self.delivery.names);
+        let marker = judge::record(&self.ledger, from, self.delivery, &self.outcomes, !policy.onward, &heard);
         if marker.says_nothing() { Ok(vec![]) } else { markers(bridge, &self.ledger, from, marker) }
     }
 
     fn receipt(&self, bridge: &Bridge, policy: &PeerPolicy, from: &SiteName) -> Receipt {
-        let mut receipt = Receipt { names: self.ledger.names(), ..nothing() };
+        let names = [(bridge.site().clone(), self.problem.clone())].into();
+        let mut receipt = Receipt { names, ..nothing() };
         let mut appended = 0;
         let whole = self.delivery.entries.iter().zip(&self.outcomes).zip(&self.verdicts);
         for ((entry, outcome), verdict) in whole {

@@ -181,6 +181,12 @@ impl Bridge {
         Ledger::fold(&self.scribe, problem, rows)
     }
 
+    /// The names of a problem in a message that this site believes. Sites number alike (`same-id`): each calls it as this
+    /// one does, so nothing that a peer says of names is recorded.
+    pub(crate) fn heard(&self, _said: &BTreeMap<SiteName, ProblemId>) -> BTreeMap<SiteName, ProblemId> {
+        BTreeMap::new()
+    }
+
     pub(crate) fn tell_if_suspended(&self, ledger: &Ledger) {
         let rows: Vec<_> = ledger.unverified().iter().map(|(row, _)| *row).collect();
         if !rows.is_empty() {

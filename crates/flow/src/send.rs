@@ -263,7 +263,7 @@ async fn mark(
             }
         }
         let rows = (bridge.decisions.confirm)(&ledger, peer, &memo.sent, &now, receipt);
-        let mut marker = ledger.marker_for(peer, &receipt.names);
+        let mut marker = ledger.marker_for(peer, &bridge.heard(&receipt.names));
         marked.insert(memo.problem.clone(), rows.len());
         marker.say(Group::Held, rows);
         if !marker.says_nothing() {

@@ -63,7 +63,6 @@ struct Data {
     reserved: BTreeSet<(ProblemId, WorkId)>,
     /// Rows that a writing transaction has read and that nobody else may change before its end.
     pinned: Vec<(ProblemId, WorkId)>,
-    last_generated: i64,
     commits: u64,
 }
 
@@ -143,9 +142,7 @@ impl MemoryStore {
     pub fn delete(&self, problem: &ProblemId, work: WorkId) -> bool {
         self.change(|data| {
             let free = !data.is_pinned(problem, work);
-            let deleted = free && data.tables.get_mut(problem).and_then(|rows| rows.remove(&work)).is_some();
-            data.last_generated = data.tables.values().flat_map(|rows| rows.keys()).map(|w| w.get()).max().unwrap_or(0);
-            deleted
+            free && data.tables.get_mut(problem).and_then(|rows| rows.remove(&work)).is_some()
         })
     }
 
@@ -180,16 +177,12 @@ impl Data {
         self.pinned.iter().any(|(p, w)| p == problem && *w == work)
     }
 
-    fn next(&mut self, problem: &ProblemId, generated: bool) -> WorkId {
-        let last = if generated {
-            let reserved = self.reserved.iter().map(|(_, w)| w.get()).max().unwrap_or(0);
-            self.last_generated = self.last_generated.max(reserved) + 1;
-            return WorkId::new(self.last_generated).unwrap_or(WorkId::MIN);
-        } else {
-            let rows = self.tables.get(problem).and_then(|rows| rows.keys().next_back());
-            let reserved = self.reserved.iter().filter(|(p, _)| p == problem).map(|(_, w)| w);
-            rows.into_iter().chain(reserved).max().map_or(0, |w| w.get())
-        };
+    /// One more than the highest number, of the problem or of the table: as SQLite and many applications do it, and the
+    /// hardest for a bridge, because the number of a deleted last row is given out again.
+    fn next(&self, problem: &ProblemId, generated: bool) -> WorkId {
+        let rows = self.tables.iter().flat_map(|(p, rows)| rows.keys().next_back().map(|work| (p, work)));
+        let numbers = rows.chain(self.reserved.iter().map(|(p, work)| (p, work)));
+        let last = numbers.filter(|(p, _)| generated || *p == problem).map(|(_, work)| work.get()).max().unwrap_or(0);
         WorkId::new(last + 1).unwrap_or(WorkId::MIN)
     }
 }

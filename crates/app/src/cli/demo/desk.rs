@@ -2,7 +2,7 @@
 //! plain SQL. Whatever differs between the two is data.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -136,13 +136,23 @@ impl Desk {
     }
 
     /// Every byte that the database keeps on the disk, its journals included.
+    ///
+    /// The bridges of this very process have the database open, and whoever closes a file takes away every lock that the
+    /// process holds on it, as POSIX has it: the next client would take itself for the only one and remove the journal
+    /// beneath the bridges. So what is opened here stays open until the process ends.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, Failure> {
         let mut all = Vec::new();
         for end in ["", "-wal", "-journal"] {
             let mut file = self.database.as_os_str().to_owned();
             file.push(end);
-            match std::fs::read(&file) {
-                Ok(bytes) => all.extend(bytes),
+            let mut read = || {
+                let mut opened = std::fs::File::open(&file)?;
+                let read = opened.read_to_end(&mut all);
+                std::mem::forget(opened);
+                read
+            };
+            match read() {
+                Ok(_) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && !end.is_empty() => {}
                 Err(e) => return Err(unwritable(Path::new(&file), &e)),
             }

@@ -160,7 +160,7 @@ async fn a_file_that_is_no_database_is_named() {
     let path = folder.0.join("notes.txt");
     std::fs::write(&path, "these are notes and no database at all".repeat(50)).unwrap();
     let broken = open(&path, mapping()).err();
-    assert!(matches!(&broken, Some(StoreError::Broken(said)) if said.contains("notes.txt")), "{broken:?}");
+    assert!(matches!(&broken, Some(StoreError::Mapping(said)) if said.contains("notes.txt")), "{broken:?}");
 }
 
 #[tokio::test]
