@@ -3,27 +3,23 @@
 //! ```text
 //! lock      all shards of the batch, in ascending order, before the first read
 //! judge     each entry against the ledger of its problem: known, fresh, differs, wanted, refused
-//! append    the fresh entries of all problems, then a marker for the sender in each problem
+//! append    the fresh entries of all problems, then a marker for the sender in each problem        (append.rs)
 //! commit    durably; only then is a receipt given
 //! ```
 //!
-//! Where the table does not take something, savepoints and halving find the problem, then the entry, at fault. That
-//! entry is refused alone.
+//! What is known of one problem on this way is a `Case` (case.rs).
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::Ordering;
 
 use landbridge_core::judge::{self, Deliverer, Outcome, Verdict};
-use landbridge_core::message::{Belief, Code, Delivery, Receipt, Refusal, Refused};
-use landbridge_core::{Digest, Ledger, OriginSet, ProblemId, SiteName, WorkId};
+use landbridge_core::message::{Code, Delivery, Receipt, Refusal, Refused};
+use landbridge_core::{Digest, ProblemId, SiteName, WorkId};
 
-use crate::bridge::{Bridge, Event, PeerPolicy, shards};
+use crate::append::{append_cases, prove};
+use crate::bridge::{Bridge, PeerPolicy, shards};
+use crate::case::{Case, nothing, refuse};
 use crate::error::StoreError;
-use crate::ports::{Append, Kind, Mode, ProblemRows, Txn};
-use crate::send::markers;
-
-/// How often a transaction is tried again because the application took a number first.
-const TAKEN_TRIES_MAX: usize = 100;
+use crate::ports::{Mode, Txn};
 
 /// Takes the deliveries of `from` and says, for each, what this site holds now. Nothing is kept where it fails.
 pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
@@ -85,33 +81,12 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
     }
 }
 
-fn nothing() -> Receipt {
-    Receipt {
-        names: BTreeMap::new(),
-        holds: OriginSet::new(),
-        wanted: OriginSet::new(),
-        refused: Vec::new(),
-        knows: None,
-    }
-}
-
 /// This site's id of the problem. Sites number alike (`same-id`), so it is the sender's; a sender that thinks that we
 /// call it otherwise means a problem that is not here.
 fn local(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Option<ProblemId> {
     let theirs = delivery.names.get(from)?;
     let ours = delivery.names.get(bridge.site()).unwrap_or(theirs);
     (ours == theirs).then(|| theirs.clone())
-}
-
-/// One problem of the batch on its way through the transaction.
-struct Case<'a> {
-    delivery: &'a Delivery,
-    problem: ProblemId,
-    read: ProblemRows,
-    ledger: Ledger,
-    verdicts: Vec<Verdict>,
-    outcomes: Vec<Outcome>,
-    refused: Vec<(usize, Refusal, String)>,
 }
 
 async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
@@ -172,240 +147,6 @@ async fn judge_all(
             .collect();
     }
     Ok(())
-}
-
-/// Appends entries and markers of all cases; halves the cases where the table does not take something.
-async fn append_cases(
-    bridge: &Bridge,
-    policy: &PeerPolicy,
-    from: &SiteName,
-    txn: &mut dyn Txn,
-    cases: &mut [Case<'_>],
-) -> Result<(), StoreError> {
-    if cases.is_empty() {
-        return Ok(());
-    }
-    for _ in 0..TAKEN_TRIES_MAX {
-        txn.savepoint().await?;
-        let failed = match append_at_once(bridge, policy, from, txn, cases).await {
-            Ok(()) => return txn.release().await,
-            Err(failed) => failed,
-        };
-        match failed {
-            StoreError::Taken => txn.rollback_to().await?,
-            StoreError::Row { .. } => {
-                txn.rollback_to().await?;
-                return match cases {
-                    [one] => append_one(bridge, policy, from, txn, one).await,
-                    many => {
-                        let (first, second) = many.split_at_mut(many.len() / 2);
-                        Box::pin(append_cases(bridge, policy, from, txn, first)).await?;
-                        Box::pin(append_cases(bridge, policy, from, txn, second)).await
-                    }
-                };
-            }
-            failed => return Err(failed),
-        }
-    }
-    Err(StoreError::Taken)
-}
-
-/// All entries in one statement, then all markers in one.
-async fn append_at_once(
-    bridge: &Bridge,
-    policy: &PeerPolicy,
-    from: &SiteName,
-    txn: &mut dyn Txn,
-    cases: &mut [Case<'_>],
-) -> Result<(), StoreError> {
-    let places: Vec<_> =
-        cases.iter().enumerate().flat_map(|(c, case)| case.fresh().into_iter().map(move |e| (c, e))).collect();
-    let rows: Vec<_> = places.iter().filter_map(|(c, e)| cases.get(*c).and_then(|case| case.append(*e))).collect();
-    let works = if rows.is_empty() { vec![] } else { txn.append(&rows).await? };
-    for ((c, e), work) in places.into_iter().zip(works) {
-        cases[c].outcomes[e] = Outcome::Appended(work);
-    }
-    let mut rows = Vec::new();
-    for case in cases.iter() {
-        rows.extend(case.markers(bridge, policy, from)?);
-    }
-    if !rows.is_empty() {
-        txn.append(&rows).await?;
-    }
-    Ok(())
-}
-
-/// One problem whose rows were not taken together: entry by entry where it must be, then its marker. Where the marker
-/// is not taken nothing of the problem is.
-async fn append_one(
-    bridge: &Bridge,
-    policy: &PeerPolicy,
-    from: &SiteName,
-    txn: &mut dyn Txn,
-    case: &mut Case<'_>,
-) -> Result<(), StoreError> {
-    txn.savepoint().await?;
-    let fresh = case.fresh();
-    append_entries(txn, case, &fresh).await?;
-    let marker = case.markers(bridge, policy, from)?;
-    let failed = match if marker.is_empty() { Ok(vec![]) } else { txn.append(&marker).await } {
-        Ok(_) => return txn.release().await,
-        Err(StoreError::Row { refusal, detail }) => (refusal, format!("its marker was not taken: {detail}")),
-        Err(failed) => return Err(failed),
-    };
-    txn.rollback_to().await?;
-    for e in fresh {
-        case.outcomes[e] = Outcome::Absent;
-        case.refused.push((e, failed.0, failed.1.clone()));
-    }
-    Ok(())
-}
-
-async fn append_entries(txn: &mut dyn Txn, case: &mut Case<'_>, fresh: &[usize]) -> Result<(), StoreError> {
-    let rows: Vec<_> = fresh.iter().filter_map(|e| case.append(*e)).collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    txn.savepoint().await?;
-    match (txn.append(&rows).await, fresh) {
-        (Ok(works), _) => {
-            fresh.iter().zip(works).for_each(|(e, work)| case.outcomes[*e] = Outcome::Appended(work));
-            txn.release().await
-        }
-        (Err(StoreError::Row { refusal, detail }), [one]) => {
-            txn.rollback_to().await?;
-            case.outcomes[*one] = Outcome::Absent;
-            case.refused.push((*one, refusal, detail));
-            Ok(())
-        }
-        (Err(StoreError::Row { .. }), many) => {
-            txn.rollback_to().await?;
-            let (first, second) = many.split_at(many.len() / 2);
-            Box::pin(append_entries(txn, case, first)).await?;
-            Box::pin(append_entries(txn, case, second)).await
-        }
-        (Err(failed), _) => Err(failed),
-    }
-}
-
-/// The first rows after a start are read back and compared: a mapping under which an accepted row is not part of the
-/// history, or not what was written, would echo or multiply it.
-async fn prove(bridge: &Bridge, txn: &mut dyn Txn, cases: &[Case<'_>]) -> Result<(), StoreError> {
-    if bridge.proven().load(Ordering::Acquire) {
-        return Ok(());
-    }
-    let mut rows = Vec::new();
-    let mut texts = Vec::new();
-    for case in cases {
-        for (entry, outcome) in case.delivery.entries.iter().zip(&case.outcomes) {
-            if let Outcome::Appended(work) = outcome {
-                rows.push((case.problem.clone(), *work));
-                texts.push(entry.text.as_deref());
-            }
-        }
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let back = txn.bodies(&rows).await?;
-    let same =
-        |(body, text): (Option<_>, Option<&str>)| body.and_then(|b: crate::ports::Body| b.text).as_deref() == text;
-    if !back.into_iter().zip(texts).all(same) {
-        return Err(StoreError::Mapping(
-            "an appended row does not read back as it was written: [history] where must let it pass, and no trigger \
-             may change its text; look at [history.insert]"
-                .into(),
-        ));
-    }
-    bridge.proven().store(true, Ordering::Release);
-    Ok(())
-}
-
-impl<'a> Case<'a> {
-    fn new(bridge: &Bridge, delivery: &'a Delivery, problem: ProblemId, read: ProblemRows) -> Self {
-        let ledger = bridge.ledger(&problem, &read.rows);
-        bridge.tell_if_suspended(&ledger);
-        Self { delivery, problem, read, ledger, verdicts: vec![], outcomes: vec![], refused: vec![] }
-    }
-
-    /// The entries to append, by their place in the delivery.
-    fn fresh(&self) -> Vec<usize> {
-        let fresh = |v: &Verdict| matches!(v, Verdict::Fresh | Verdict::Differs(_));
-        self.verdicts.iter().enumerate().filter(|(_, v)| fresh(v)).map(|(e, _)| e).collect()
-    }
-
-    fn append(&self, entry: usize) -> Option<Append> {
-        let entry = self.delivery.entries.get(entry)?;
-        Some(Append {
-            problem: self.problem.clone(),
-            kind: Kind::Entry,
-            text: entry.text.clone()?,
-            fields: entry.fields.clone(),
-            site: entry.origin.site.clone(),
-        })
-    }
-
-    fn markers(&self, bridge: &Bridge, policy: &PeerPolicy, from: &SiteName) -> Result<Vec<Append>, StoreError> {
-        let heard = bridge.heard(&self.delivery.names);
-        let marker = judge::record(&self.ledger, from, self.delivery, &self.outcomes, !policy.onward, &heard);
-        if marker.says_nothing() { Ok(vec![]) } else { markers(bridge, &self.ledger, from, marker) }
-    }
-
-    fn receipt(&self, bridge: &Bridge, policy: &PeerPolicy, from: &SiteName) -> Receipt {
-        let names = [(bridge.site().clone(), self.problem.clone())].into();
-        let mut receipt = Receipt { names, ..nothing() };
-        let mut appended = 0;
-        let whole = self.delivery.entries.iter().zip(&self.outcomes).zip(&self.verdicts);
-        for ((entry, outcome), verdict) in whole {
-            match (outcome, verdict) {
-                (Outcome::Known(_), _) => receipt.holds.insert(&entry.origin),
-                (Outcome::Appended(_), verdict) => {
-                    appended += 1;
-                    receipt.holds.insert(&entry.origin);
-                    if let Verdict::Differs(row) = verdict {
-                        let (problem, origin) = (&self.problem, &entry.origin);
-                        bridge.observer.event(&Event::Differs { peer: from, problem, origin, row: *row });
-                    }
-                }
-                (Outcome::Absent, Verdict::Wanted) => receipt.wanted.insert(&entry.origin),
-                (Outcome::Absent, Verdict::Refused(refusal)) => {
-                    let why = match refusal.code {
-                        Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
-                        Code::Suspended => "the problem is suspended; see `landbridge status`",
-                        Code::MarkerText => "its text is a complete marker",
-                        _ => "see [limits]",
-                    };
-                    refuse(bridge, from, &self.problem, &entry.origin, *refusal, why, &mut receipt);
-                }
-                (Outcome::Absent, _) => {}
-            }
-        }
-        for (e, refusal, detail) in &self.refused {
-            if let Some(entry) = self.delivery.entries.get(*e) {
-                refuse(bridge, from, &self.problem, &entry.origin, *refusal, detail, &mut receipt);
-            }
-        }
-        if appended > 0 {
-            bridge.observer.event(&Event::Received { peer: from, problem: &self.problem, entries: appended });
-        }
-        if Belief::of(&self.ledger.exchanged(from)) != self.delivery.belief {
-            receipt.knows = Some(judge::knows(&self.ledger, &self.read.rows, from, policy.relay));
-        }
-        receipt
-    }
-}
-
-fn refuse(
-    bridge: &Bridge,
-    from: &SiteName,
-    problem: &ProblemId,
-    origin: &landbridge_core::Origin,
-    refusal: Refusal,
-    detail: &str,
-    receipt: &mut Receipt,
-) {
-    bridge.observer.event(&Event::RefusedHere { peer: from, problem, origin, refusal, detail });
-    receipt.refused.push(Refused { origin: origin.clone(), refusal });
 }
 
 /// The receipt for a problem that is not here or not visible: both answer alike.

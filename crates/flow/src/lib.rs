@@ -4,7 +4,9 @@
 //! and its transactions, a peer, a clock.
 
 pub mod accept;
+mod append;
 pub mod bridge;
+mod case;
 pub mod conformance;
 pub mod error;
 pub mod exchange;

@@ -1,0 +1,164 @@
+//! Appending what was judged fresh, and finding what the table does not take.
+//!
+//! The entries of all problems go in one statement and their markers in another. Where that fails, savepoints and halving
+//! find the problem, then the entry, at fault; that entry is refused alone. A problem whose marker is not taken keeps
+//! nothing.
+
+use std::sync::atomic::Ordering;
+
+use landbridge_core::SiteName;
+use landbridge_core::judge::Outcome;
+
+use crate::bridge::{Bridge, PeerPolicy};
+use crate::case::Case;
+use crate::error::StoreError;
+use crate::ports::{Body, Txn};
+
+/// How often a transaction is tried again because the application took a number first.
+const TAKEN_TRIES_MAX: usize = 100;
+
+/// Appends entries and markers of all cases; halves the cases where the table does not take something.
+pub(crate) async fn append_cases(
+    bridge: &Bridge,
+    policy: &PeerPolicy,
+    from: &SiteName,
+    txn: &mut dyn Txn,
+    cases: &mut [Case<'_>],
+) -> Result<(), StoreError> {
+    if cases.is_empty() {
+        return Ok(());
+    }
+    for _ in 0..TAKEN_TRIES_MAX {
+        txn.savepoint().await?;
+        let failed = match append_at_once(bridge, policy, from, txn, cases).await {
+            Ok(()) => return txn.release().await,
+            Err(failed) => failed,
+        };
+        match failed {
+            StoreError::Taken => txn.rollback_to().await?,
+            StoreError::Row { .. } => {
+                txn.rollback_to().await?;
+                return match cases {
+                    [one] => append_one(bridge, policy, from, txn, one).await,
+                    many => {
+                        let (first, second) = many.split_at_mut(many.len() / 2);
+                        Box::pin(append_cases(bridge, policy, from, txn, first)).await?;
+                        Box::pin(append_cases(bridge, policy, from, txn, second)).await
+                    }
+                };
+            }
+            failed => return Err(failed),
+        }
+    }
+    Err(StoreError::Taken)
+}
+
+/// All entries in one statement, then all markers in one.
+async fn append_at_once(
+    bridge: &Bridge,
+    policy: &PeerPolicy,
+    from: &SiteName,
+    txn: &mut dyn Txn,
+    cases: &mut [Case<'_>],
+) -> Result<(), StoreError> {
+    let places: Vec<_> =
+        cases.iter().enumerate().flat_map(|(c, case)| case.fresh().into_iter().map(move |e| (c, e))).collect();
+    let rows: Vec<_> = places.iter().filter_map(|(c, e)| cases.get(*c).and_then(|case| case.append(*e))).collect();
+    let works = if rows.is_empty() { vec![] } else { txn.append(&rows).await? };
+    for ((c, e), work) in places.into_iter().zip(works) {
+        cases[c].outcomes[e] = Outcome::Appended(work);
+    }
+    let mut rows = Vec::new();
+    for case in cases.iter() {
+        rows.extend(case.markers(bridge, policy, from)?);
+    }
+    if !rows.is_empty() {
+        txn.append(&rows).await?;
+    }
+    Ok(())
+}
+
+/// One problem whose rows were not taken together: entry by entry where it must be, then its marker. Where the marker
+/// is not taken nothing of the problem is.
+async fn append_one(
+    bridge: &Bridge,
+    policy: &PeerPolicy,
+    from: &SiteName,
+    txn: &mut dyn Txn,
+    case: &mut Case<'_>,
+) -> Result<(), StoreError> {
+    txn.savepoint().await?;
+    let fresh = case.fresh();
+    append_entries(txn, case, &fresh).await?;
+    let marker = case.markers(bridge, policy, from)?;
+    let failed = match if marker.is_empty() { Ok(vec![]) } else { txn.append(&marker).await } {
+        Ok(_) => return txn.release().await,
+        Err(StoreError::Row { refusal, detail }) => (refusal, format!("its marker was not taken: {detail}")),
+        Err(failed) => return Err(failed),
+    };
+    txn.rollback_to().await?;
+    for e in fresh {
+        case.outcomes[e] = Outcome::Absent;
+        case.refused.push((e, failed.0, failed.1.clone()));
+    }
+    Ok(())
+}
+
+async fn append_entries(txn: &mut dyn Txn, case: &mut Case<'_>, fresh: &[usize]) -> Result<(), StoreError> {
+    let rows: Vec<_> = fresh.iter().filter_map(|e| case.append(*e)).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    txn.savepoint().await?;
+    match (txn.append(&rows).await, fresh) {
+        (Ok(works), _) => {
+            fresh.iter().zip(works).for_each(|(e, work)| case.outcomes[*e] = Outcome::Appended(work));
+            txn.release().await
+        }
+        (Err(StoreError::Row { refusal, detail }), [one]) => {
+            txn.rollback_to().await?;
+            case.outcomes[*one] = Outcome::Absent;
+            case.refused.push((*one, refusal, detail));
+            Ok(())
+        }
+        (Err(StoreError::Row { .. }), many) => {
+            txn.rollback_to().await?;
+            let (first, second) = many.split_at(many.len() / 2);
+            Box::pin(append_entries(txn, case, first)).await?;
+            Box::pin(append_entries(txn, case, second)).await
+        }
+        (Err(failed), _) => Err(failed),
+    }
+}
+
+/// The first rows after a start are read back and compared: a mapping under which an accepted row is not part of the
+/// history, or not what was written, would echo or multiply it.
+pub(crate) async fn prove(bridge: &Bridge, txn: &mut dyn Txn, cases: &[Case<'_>]) -> Result<(), StoreError> {
+    if bridge.proven().load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    let mut texts = Vec::new();
+    for case in cases {
+        for (entry, outcome) in case.delivery.entries.iter().zip(&case.outcomes) {
+            if let Outcome::Appended(work) = outcome {
+                rows.push((case.problem.clone(), *work));
+                texts.push(entry.text.as_deref());
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let back = txn.bodies(&rows).await?;
+    let same = |(body, text): (Option<_>, Option<&str>)| body.and_then(|b: Body| b.text).as_deref() == text;
+    if !back.into_iter().zip(texts).all(same) {
+        return Err(StoreError::Mapping(
+            "an appended row does not read back as it was written: [history] where must let it pass, and no trigger \
+             may change its text; look at [history.insert]"
+                .into(),
+        ));
+    }
+    bridge.proven().store(true, Ordering::Release);
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! One problem of a batch on its way through the receiver: what was delivered, what is here, what was decided and what
+//! became of it; and the receipt that tells the sender.
+
+use landbridge_core::judge::{self, Outcome, Verdict};
+use landbridge_core::message::{Belief, Code, Delivery, Receipt, Refusal, Refused};
+use landbridge_core::{Ledger, Origin, OriginSet, ProblemId, SiteName};
+
+use crate::bridge::{Bridge, Event, PeerPolicy};
+use crate::error::StoreError;
+use crate::ports::{Append, Kind, ProblemRows};
+use crate::send::markers;
+
+/// One problem of the batch on its way through the transaction.
+pub(crate) struct Case<'a> {
+    pub(crate) delivery: &'a Delivery,
+    pub(crate) problem: ProblemId,
+    pub(crate) read: ProblemRows,
+    pub(crate) ledger: Ledger,
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) refused: Vec<(usize, Refusal, String)>,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn new(bridge: &Bridge, delivery: &'a Delivery, problem: ProblemId, read: ProblemRows) -> Self {
+        let ledger = bridge.ledger(&problem, &read.rows);
+        bridge.tell_if_suspended(&ledger);
+        Self { delivery, problem, read, ledger, verdicts: vec![], outcomes: vec![], refused: vec![] }
+    }
+
+    /// The entries to append, by their place in the delivery.
+    pub(crate) fn fresh(&self) -> Vec<usize> {
+        let fresh = |v: &Verdict| matches!(v, Verdict::Fresh | Verdict::Differs(_));
+        self.verdicts.iter().enumerate().filter(|(_, v)| fresh(v)).map(|(e, _)| e).collect()
+    }
+
+    pub(crate) fn append(&self, entry: usize) -> Option<Append> {
+        let entry = self.delivery.entries.get(entry)?;
+        Some(Append {
+            problem: self.problem.clone(),
+            kind: Kind::Entry,
+            text: entry.text.clone()?,
+            fields: entry.fields.clone(),
+            site: entry.origin.site.clone(),
+        })
+    }
+
+    pub(crate) fn markers(
+        &self,
+        bridge: &Bridge,
+        policy: &PeerPolicy,
+        from: &SiteName,
+    ) -> Result<Vec<Append>, StoreError> {
+        let heard = bridge.heard(&self.delivery.names);
+        let marker = judge::record(&self.ledger, from, self.delivery, &self.outcomes, !policy.onward, &heard);
+        if marker.says_nothing() { Ok(vec![]) } else { markers(bridge, &self.ledger, from, marker) }
+    }
+
+    pub(crate) fn receipt(&self, bridge: &Bridge, policy: &PeerPolicy, from: &SiteName) -> Receipt {
+        let names = [(bridge.site().clone(), self.problem.clone())].into();
+        let mut receipt = Receipt { names, ..nothing() };
+        let mut appended = 0;
+        let whole = self.delivery.entries.iter().zip(&self.outcomes).zip(&self.verdicts);
+        for ((entry, outcome), verdict) in whole {
+            match (outcome, verdict) {
+                (Outcome::Known(_), _) => receipt.holds.insert(&entry.origin),
+                (Outcome::Appended(_), verdict) => {
+                    appended += 1;
+                    receipt.holds.insert(&entry.origin);
+                    if let Verdict::Differs(row) = verdict {
+                        let (problem, origin) = (&self.problem, &entry.origin);
+                        bridge.observer.event(&Event::Differs { peer: from, problem, origin, row: *row });
+                    }
+                }
+                (Outcome::Absent, Verdict::Wanted) => receipt.wanted.insert(&entry.origin),
+                (Outcome::Absent, Verdict::Refused(refusal)) => {
+                    let why = match refusal.code {
+                        Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
+                        Code::Suspended => "the problem is suspended; see `landbridge status`",
+                        Code::MarkerText => "its text is a complete marker",
+                        _ => "see [limits]",
+                    };
+                    refuse(bridge, from, &self.problem, &entry.origin, *refusal, why, &mut receipt);
+                }
+                (Outcome::Absent, _) => {}
+            }
+        }
+        for (e, refusal, detail) in &self.refused {
+            if let Some(entry) = self.delivery.entries.get(*e) {
+                refuse(bridge, from, &self.problem, &entry.origin, *refusal, detail, &mut receipt);
+            }
+        }
+        if appended > 0 {
+            bridge.observer.event(&Event::Received { peer: from, problem: &self.problem, entries: appended });
+        }
+        if Belief::of(&self.ledger.exchanged(from)) != self.delivery.belief {
+            receipt.knows = Some(judge::knows(&self.ledger, &self.read.rows, from, policy.relay));
+        }
+        receipt
+    }
+}
+
+/// Refuses one entry, to the sender without and to the operator with the reason in this house.
+pub(crate) fn refuse(
+    bridge: &Bridge,
+    from: &SiteName,
+    problem: &ProblemId,
+    origin: &Origin,
+    refusal: Refusal,
+    detail: &str,
+    receipt: &mut Receipt,
+) {
+    bridge.observer.event(&Event::RefusedHere { peer: from, problem, origin, refusal, detail });
+    receipt.refused.push(Refused { origin: origin.clone(), refusal });
+}
+
+/// A receipt that says nothing.
+pub(crate) fn nothing() -> Receipt {
+    Receipt {
+        names: Default::default(),
+        holds: OriginSet::new(),
+        wanted: OriginSet::new(),
+        refused: Vec::new(),
+        knows: None,
+    }
+}
