@@ -73,10 +73,11 @@ impl Line {
         self.bell.notify_one();
     }
 
-    /// An operator's word: what the peer refused is tried now.
+    /// An operator's word: what the peer refused is tried now, and everything is looked at once more, since a row that
+    /// could not be sent may have been corrected.
     pub fn retry(&self) {
         self.outbox().retry();
-        self.ring();
+        self.start_pass();
     }
 
     /// Everything is looked at once more.

@@ -37,8 +37,8 @@ pub struct AdoptArgs {
     /// Who holds them
     #[arg(long, value_name = "SITE")]
     peer: SiteName,
-    /// The problems
-    #[arg(value_name = "PROBLEM", required_unless_present = "all", conflicts_with = "all")]
+    /// The problems; or --all
+    #[arg(value_name = "PROBLEM|--all", required_unless_present = "all", conflicts_with = "all")]
     problems: Vec<ProblemId>,
     /// All problems of this site
     #[arg(long)]

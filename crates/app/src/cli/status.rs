@@ -105,7 +105,10 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     let row = |d: &Differs| vec![text(&d.problem), text(&d.origin), Cell::new(numbers(&d.rows), Tone::Bad)];
     section(&mut parts, screen, head, &status.differs, row, &["problem", "entry", "rows"]);
 
-    let head = ("Withheld: cannot be sent", "Correct the row, or exclude it by a `share` condition.");
+    let head = (
+        "Withheld: cannot be sent",
+        "Correct the row and run `landbridge retry`, or exclude it by a `share` condition.",
+    );
     let row = |w: &Withheld| vec![text(&w.problem), text(w.row), Cell::new(&w.why, Tone::Bad)];
     section(&mut parts, screen, head, &status.withheld, row, &["problem", ">row", "reason"]);
 

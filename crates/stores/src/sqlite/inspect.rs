@@ -151,7 +151,10 @@ impl Inspector<'_> {
             self.condition(&format!("[[peer]] {peer} share"), &table, share.as_deref())?;
         }
         self.expressions(&table)?;
-        self.columns_without_value(&table);
+        if [&self.mapping.problem, &self.mapping.work, &self.mapping.text].iter().all(|c| table.column(c).is_some()) {
+            // A misspelt column would be asked for twice, the second time with the wrong advice.
+            self.columns_without_value(&table);
+        }
         if self.seen.faults.is_empty() {
             self.appends();
         }
