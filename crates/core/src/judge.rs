@@ -40,9 +40,18 @@ pub enum Verdict {
 }
 
 /// The rows of this problem whose texts [`judge`] needs.
-pub fn lookups(ledger: &Ledger, rows: &[Row], entries: &[Entry]) -> BTreeSet<WorkId> {
-    let known = entries.iter().flat_map(|entry| ledger.rows_of(&entry.origin));
-    known.filter(|work| is_here(rows, *work)).collect()
+pub fn lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, entries: &[Entry]) -> BTreeSet<WorkId> {
+    let carriers = entries.iter().flat_map(|entry| ledger.rows_of(&entry.origin).into_iter().map(move |w| (entry, w)));
+    let compared = carriers
+        .filter(|(entry, work)| here(rows, *work).is_some_and(|row| may_compare(ledger, deliverer, row, entry)));
+    compared.map(|(_, work)| work).collect()
+}
+
+/// Whether the answer may tell that the row carries the very text. A peer that neither has the entry nor may see it
+/// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike.
+fn may_compare(ledger: &Ledger, deliverer: &Deliverer<'_>, row: &Row, entry: &Entry) -> bool {
+    let sees = row.open || ledger.holds(deliverer.from, row.work);
+    sees || (entry.text.is_some() && entry.origin.site != *ledger.site())
 }
 
 /// What each of `entries` is. `texts` has the digests of the rows that [`lookups`] named.
@@ -62,15 +71,17 @@ pub fn judge(
         if let Some(refusal) = refusal(scribe, deliverer, ledger, entry) {
             return Verdict::Refused(refusal);
         }
-        let place = place(ledger, rows, texts, entry);
+        let place = place(ledger, rows, texts, deliverer, entry);
         if let Place::Same(row) = place {
             return Verdict::Known(row);
+        }
+        // What this site wrote itself is taken back only during a repair.
+        if entry.origin.site == *scribe.site() {
+            return Verdict::Refused(Refusal::of(Code::NotAllowed));
         }
         body_missing |= entry.text.is_none();
         match place {
             _ if body_missing => Verdict::Wanted,
-            // What this site wrote itself is taken back only during a repair.
-            _ if entry.origin.site == *scribe.site() => Verdict::Refused(Refusal::of(Code::NotAllowed)),
             Place::Other(row) => Verdict::Differs(row),
             _ => Verdict::Fresh,
         }
@@ -86,18 +97,22 @@ enum Place {
 
 /// Where the entry is here, if it is. Identity is the origin *and* the text: a number that was given out again is
 /// another entry. A row that is gone cannot be compared, and its marker is believed.
-fn place(ledger: &Ledger, rows: &[Row], texts: &BTreeMap<WorkId, Digest>, entry: &Entry) -> Place {
+fn place(
+    ledger: &Ledger,
+    rows: &[Row],
+    texts: &BTreeMap<WorkId, Digest>,
+    deliverer: &Deliverer<'_>,
+    entry: &Entry,
+) -> Place {
     let mut place = Place::Nowhere;
     for row in ledger.rows_of(&entry.origin) {
         let named_by_a_marker = entry.origin.site != *ledger.site() || row != entry.origin.work;
-        if !is_here(rows, row) {
-            if named_by_a_marker {
-                return Place::Same(row);
-            }
-        } else if texts.get(&row).copied() == entry.digest() {
-            return Place::Same(row);
-        } else {
-            place = Place::Other(row);
+        match here(rows, row) {
+            None if named_by_a_marker => return Place::Same(row),
+            None => {}
+            Some(there) if !may_compare(ledger, deliverer, there, entry) => {}
+            Some(_) if texts.get(&row).copied() == entry.digest() => return Place::Same(row),
+            Some(_) => place = Place::Other(row),
         }
     }
     place
@@ -119,8 +134,8 @@ fn refusal(scribe: &Scribe, deliverer: &Deliverer<'_>, ledger: &Ledger, entry: &
     }
 }
 
-fn is_here(rows: &[Row], work: WorkId) -> bool {
-    rows.binary_search_by_key(&work, |row| row.work).is_ok()
+fn here(rows: &[Row], work: WorkId) -> Option<&Row> {
+    rows.binary_search_by_key(&work, |row| row.work).ok().and_then(|at| rows.get(at))
 }
 
 /// What became of one entry, once the appended rows have their numbers.
@@ -205,7 +220,7 @@ mod tests {
         let row = |(i, text): (usize, &&str)| {
             let marker = Marker::parse(text, "copy in system")
                 .map(|m| scribe.write(&p, m, &Default::default()).unwrap().remove(0));
-            Row { work: id(i as i64 + 1), marker, open: true, bytes: text.len() as u64 }
+            Row { work: id(i as i64 + 1), marker, open: !text.starts_with("internal"), bytes: text.len() as u64 }
         };
         texts.iter().enumerate().filter(|(_, t)| **t != "gone").map(row).collect()
     }
@@ -221,10 +236,10 @@ mod tests {
     fn judged(texts: &[&str], from: &str, entries: &[Entry]) -> Vec<Verdict> {
         let (scribe, rows) = (scribe(), rows(texts));
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
-        let found = lookups(&ledger, &rows, entries);
-        let digests = found.iter().map(|w| (*w, Digest::of(texts[w.get() as usize - 1]))).collect();
         let relay_from = [site("C")].into();
         let deliverer = Deliverer { from: &site(from), relay_from: &relay_from, entry_bytes_max: 20 };
+        let found = lookups(&ledger, &rows, &deliverer, entries);
+        let digests = found.iter().map(|w| (*w, Digest::of(texts[w.get() as usize - 1]))).collect();
         judge(&scribe, &deliverer, &ledger, &rows, &digests, entries)
     }
 
@@ -270,6 +285,17 @@ mod tests {
     #[test]
     fn an_own_entry_that_is_gone_is_not_taken_back_without_a_repair() {
         assert_eq!(judged(&["gone", "b"], "1", &[entry("N/1", "a")]), [REFUSED(Code::NotAllowed)]);
+    }
+
+    #[test]
+    fn a_peer_learns_nothing_of_a_hidden_row_by_guessing_its_digest() {
+        let right = judged(&["internal PIN 8342"], "1", &[entry("N/1", "#internal PIN 8342")]);
+        let wrong = judged(&["internal PIN 8342"], "1", &[entry("N/1", "#internal PIN 0000")]);
+        assert_eq!((&right, &wrong), (&vec![REFUSED(Code::NotAllowed)], &vec![REFUSED(Code::NotAllowed)]));
+        let here = ["internal of C", "copy in system D: 1 from C/4"];
+        assert_eq!(judged(&here, "1", &[entry("C/4", "#internal of C")]), [Verdict::Wanted]);
+        assert_eq!(judged(&here, "1", &[entry("C/4", "#a wrong guess")]), [Verdict::Wanted]);
+        assert_eq!(judged(&here, "1", &[entry("C/4", "internal of C")]), [Verdict::Known(id(1))]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use landbridge_core::judge::{self, Deliverer, Outcome, Verdict};
 use landbridge_core::message::{Code, Delivery, Receipt, Refusal, Refused};
 use landbridge_core::{Digest, ProblemId, SiteName, WorkId};
 
-use crate::append::{append_cases, prove};
+use crate::append::append_cases;
 use crate::bridge::{Bridge, PeerPolicy, shards};
 use crate::case::{Case, nothing, refuse};
 use crate::error::StoreError;
@@ -23,17 +23,15 @@ use crate::ports::{Mode, Txn};
 
 /// Takes the deliveries of `from` and says, for each, what this site holds now. Nothing is kept where it fails.
 pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
-    // A problem named twice is looked at twice, one after the other: the second sees what the first appended.
-    let mut receipts = Vec::with_capacity(deliveries.len());
-    let mut rest = deliveries;
-    while !rest.is_empty() {
-        let mut seen = HashSet::new();
-        let first = rest.iter().take_while(|d| seen.insert(local(bridge, from, d))).count();
-        let (batch, later) = rest.split_at(first.max(1));
-        receipts.extend(accept_apart(bridge, from, batch).await?);
-        rest = later;
+    // A problem is in one delivery; where it is in two, nothing is said of the second.
+    let mut seen = HashSet::new();
+    let first: Vec<_> = deliveries.iter().map(|d| seen.insert(local(bridge, from, d))).collect();
+    if first.iter().all(|first| *first) {
+        return accept_apart(bridge, from, deliveries).await;
     }
-    Ok(receipts)
+    let once: Vec<_> = deliveries.iter().zip(&first).filter(|(_, first)| **first).map(|(d, _)| d.clone()).collect();
+    let mut receipts = accept_apart(bridge, from, &once).await?.into_iter();
+    Ok(first.iter().map(|first| if *first { receipts.next() } else { None }.unwrap_or_else(nothing)).collect())
 }
 
 /// One transaction, or, where the database looks at a constraint only when it commits, as few as find the entry at
@@ -111,7 +109,6 @@ async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) 
     }
     judge_all(bridge, &policy, from, txn.as_mut(), &mut cases).await?;
     append_cases(bridge, &policy, from, txn.as_mut(), &mut cases).await?;
-    prove(bridge, txn.as_mut(), &cases).await?;
     txn.commit().await?;
 
     let mut done = cases.iter().map(|case| case.receipt(bridge, &policy, from));
@@ -125,12 +122,12 @@ async fn judge_all(
     txn: &mut dyn Txn,
     cases: &mut [Case<'_>],
 ) -> Result<(), StoreError> {
-    let wanted: Vec<_> =
-        cases.iter().map(|case| judge::lookups(&case.ledger, &case.read.rows, &case.delivery.entries)).collect();
+    let deliverer = Deliverer { from, relay_from: &policy.relay_from, entry_bytes_max: bridge.limits.entry_bytes_max };
+    let lookups = |case: &Case<'_>| judge::lookups(&case.ledger, &case.read.rows, &deliverer, &case.delivery.entries);
+    let wanted: Vec<_> = cases.iter().map(lookups).collect();
     let asked: Vec<_> =
         cases.iter().zip(&wanted).flat_map(|(case, rows)| rows.iter().map(|w| (case.problem.clone(), *w))).collect();
     let mut bodies = if asked.is_empty() { vec![] } else { txn.bodies(&asked).await? }.into_iter();
-    let deliverer = Deliverer { from, relay_from: &policy.relay_from, entry_bytes_max: bridge.limits.entry_bytes_max };
     for (case, rows) in cases.iter_mut().zip(wanted) {
         let digest = |row: WorkId| bodies.next().flatten().and_then(|b| b.text).map(|t| (row, Digest::of(&t)));
         let texts: BTreeMap<_, _> = rows.into_iter().filter_map(digest).collect();

@@ -2,17 +2,16 @@
 //!
 //! The entries of all problems go in one statement and their markers in another. Where that fails, savepoints and halving
 //! find the problem, then the entry, at fault; that entry is refused alone. A problem whose marker is not taken keeps
-//! nothing.
+//! nothing. Everything is read back before it is committed: what was written is what was sent, or it is refused.
 
-use std::sync::atomic::Ordering;
-
-use landbridge_core::SiteName;
 use landbridge_core::judge::Outcome;
+use landbridge_core::message::{Code, Refusal};
+use landbridge_core::{SiteName, WorkId};
 
 use crate::bridge::{Bridge, PeerPolicy};
 use crate::case::Case;
 use crate::error::StoreError;
-use crate::ports::{Body, Txn};
+use crate::ports::{Append, Body, Kind, Txn};
 
 /// How often a transaction is tried again because the application took a number first.
 const TAKEN_TRIES_MAX: usize = 100;
@@ -64,7 +63,7 @@ async fn append_at_once(
     let places: Vec<_> =
         cases.iter().enumerate().flat_map(|(c, case)| case.fresh().into_iter().map(move |e| (c, e))).collect();
     let rows: Vec<_> = places.iter().filter_map(|(c, e)| cases.get(*c).and_then(|case| case.append(*e))).collect();
-    let works = if rows.is_empty() { vec![] } else { txn.append(&rows).await? };
+    let works = append_and_read_back(txn, &rows).await?;
     for ((c, e), work) in places.into_iter().zip(works) {
         cases[c].outcomes[e] = Outcome::Appended(work);
     }
@@ -72,9 +71,7 @@ async fn append_at_once(
     for case in cases.iter() {
         rows.extend(case.markers(bridge, policy, from)?);
     }
-    if !rows.is_empty() {
-        txn.append(&rows).await?;
-    }
+    append_and_read_back(txn, &rows).await?;
     Ok(())
 }
 
@@ -91,7 +88,7 @@ async fn append_one(
     let fresh = case.fresh();
     append_entries(txn, case, &fresh).await?;
     let marker = case.markers(bridge, policy, from)?;
-    let failed = match if marker.is_empty() { Ok(vec![]) } else { txn.append(&marker).await } {
+    let failed = match append_and_read_back(txn, &marker).await {
         Ok(_) => return txn.release().await,
         Err(StoreError::Row { refusal, detail }) => (refusal, format!("its marker was not taken: {detail}")),
         Err(failed) => return Err(failed),
@@ -110,7 +107,7 @@ async fn append_entries(txn: &mut dyn Txn, case: &mut Case<'_>, fresh: &[usize])
         return Ok(());
     }
     txn.savepoint().await?;
-    match (txn.append(&rows).await, fresh) {
+    match (append_and_read_back(txn, &rows).await, fresh) {
         (Ok(works), _) => {
             fresh.iter().zip(works).for_each(|(e, work)| case.outcomes[*e] = Outcome::Appended(work));
             txn.release().await
@@ -131,34 +128,25 @@ async fn append_entries(txn: &mut dyn Txn, case: &mut Case<'_>, fresh: &[usize])
     }
 }
 
-/// The first rows after a start are read back and compared: a mapping under which an accepted row is not part of the
-/// history, or not what was written, would echo or multiply it.
-pub(crate) async fn prove(bridge: &Bridge, txn: &mut dyn Txn, cases: &[Case<'_>]) -> Result<(), StoreError> {
-    if bridge.proven().load(Ordering::Acquire) {
-        return Ok(());
-    }
-    let mut rows = Vec::new();
-    let mut texts = Vec::new();
-    for case in cases {
-        for (entry, outcome) in case.delivery.entries.iter().zip(&case.outcomes) {
-            if let Outcome::Appended(work) = outcome {
-                rows.push((case.problem.clone(), *work));
-                texts.push(entry.text.as_deref());
-            }
-        }
-    }
+/// Appends rows and reads them back. A row that is then no part of the history, or not what was written, would be echoed
+/// or multiplied; the mapping or a trigger is at fault, and the row is not taken.
+pub(crate) async fn append_and_read_back(txn: &mut dyn Txn, rows: &[Append]) -> Result<Vec<WorkId>, StoreError> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let back = txn.bodies(&rows).await?;
-    let same = |(body, text): (Option<_>, Option<&str>)| body.and_then(|b: Body| b.text).as_deref() == text;
-    if !back.into_iter().zip(texts).all(same) {
-        return Err(StoreError::Mapping(
-            "an appended row does not read back as it was written: [history] where must let it pass, and no trigger \
-             may change its text; look at [history.insert]"
-                .into(),
-        ));
+    let works = txn.append(rows).await?;
+    let places: Vec<_> = rows.iter().zip(&works).map(|(row, work)| (row.problem.clone(), *work)).collect();
+    let back = txn.bodies(&places).await?;
+    let same = |(row, body): (&Append, Option<Body>)| body.and_then(|b| b.text).as_deref() == Some(&row.text);
+    if works.len() == rows.len() && rows.iter().zip(back).all(same) {
+        return Ok(works);
     }
-    bridge.proven().store(true, Ordering::Release);
-    Ok(())
+    let what = if rows.iter().all(|row| row.kind == Kind::Marker) { "[history.marker]" } else { "[history.insert]" };
+    Err(StoreError::Row {
+        refusal: Refusal::of(Code::Value),
+        detail: format!(
+            "an appended row does not read back as it was written: [history] where must let it pass, and no trigger may \
+             change its text; look at {what}"
+        ),
+    })
 }

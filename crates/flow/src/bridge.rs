@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use landbridge_core::entry::Row;
@@ -141,7 +140,6 @@ pub struct Bridge {
     pub observer: Arc<dyn Observer>,
     /// How to decide.
     pub decisions: Decisions,
-    proven: AtomicBool,
 }
 
 impl Bridge {
@@ -162,18 +160,12 @@ impl Bridge {
             pauses: Pauses::default(),
             observer,
             decisions: Decisions::DESIGN,
-            proven: AtomicBool::new(false),
         }
     }
 
     /// This site.
     pub fn site(&self) -> &SiteName {
         self.scribe.site()
-    }
-
-    /// Whether appended rows were read back and compared since the start (DESIGN §5).
-    pub(crate) fn proven(&self) -> &AtomicBool {
-        &self.proven
     }
 
     /// The ledger of `problem` as its rows say.
@@ -271,7 +263,8 @@ pub enum Event<'a> {
         /// The rows of those markers.
         rows: &'a [WorkId],
     },
-    /// A row cannot be sent: its bytes are no text, or it is larger than this site sends.
+    /// A row cannot be sent, since its bytes are no text or it is larger than this site sends; or it was sent, and the
+    /// table does not take the marker that says so.
     Withheld {
         /// The problem here.
         problem: &'a ProblemId,

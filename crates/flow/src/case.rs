@@ -8,7 +8,7 @@ use landbridge_core::{Ledger, Origin, OriginSet, ProblemId, SiteName};
 use crate::bridge::{Bridge, Event, PeerPolicy};
 use crate::error::StoreError;
 use crate::ports::{Append, Kind, ProblemRows};
-use crate::send::markers;
+use crate::settle::markers;
 
 /// One problem of the batch on its way through the transaction.
 pub(crate) struct Case<'a> {

@@ -22,7 +22,8 @@ use crate::error::{PeerError, ServeError, StoreError};
 use crate::outbox::Outbox;
 use crate::pace::Backoff;
 use crate::ports::{Clock, Peer, Service};
-use crate::send::{Outgoing, Settled, prepare, settle};
+use crate::send::{Outgoing, prepare};
+use crate::settle::{Settled, settle};
 
 /// What one attempt met.
 #[derive(Debug, Error)]
@@ -130,6 +131,7 @@ async fn next_batch(bridge: &Bridge, line: &Line, clock: &dyn Clock) -> Result<O
         let sent: BTreeSet<_> = outgoing.rows().map(|(problem, _)| problem.clone()).collect();
         let looked_at = std::mem::take(&mut flight.problems);
         let mut outbox = line.outbox();
+        outgoing.withheld.drain(..).for_each(|(problem, row)| outbox.withhold(problem, row, clock.now()));
         outbox.left(std::mem::take(&mut outgoing.left));
         outbox.landed(looked_at.into_iter().filter(|p| !sent.contains(p)));
         drop(outbox);

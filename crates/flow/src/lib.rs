@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod pace;
 pub mod ports;
 pub mod send;
+pub mod settle;
 pub mod survey;
 pub mod watch;
 

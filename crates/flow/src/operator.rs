@@ -6,10 +6,11 @@
 use landbridge_core::{Group, IdSet, Ledger, Marker, ProblemId, Scribe, SiteName, WorkId};
 use thiserror::Error;
 
+use crate::append::append_and_read_back;
 use crate::bridge::{Bridge, shards};
 use crate::error::{Remedy, StoreError};
 use crate::ports::{Append, Kind, Mode, Txn};
-use crate::send::markers;
+use crate::settle::markers;
 
 /// Why an operator's word was not recorded.
 #[derive(Debug, Error)]
@@ -167,6 +168,6 @@ async fn record(
 }
 
 async fn write(mut txn: Box<dyn Txn>, appends: &[Append]) -> Result<(), StoreError> {
-    txn.append(appends).await?;
+    append_and_read_back(txn.as_mut(), appends).await?;
     txn.commit().await
 }

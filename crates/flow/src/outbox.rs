@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use landbridge_core::{IdSet, OriginSet, ProblemId};
+use landbridge_core::{IdSet, OriginSet, ProblemId, WorkId};
 
 use crate::bridge::Pauses;
 use crate::pace::Backoff;
-use crate::send::{Due, Settled, tries_again};
+use crate::send::Due;
+use crate::settle::{Settled, tries_again};
 
 /// The problems due for one peer.
 #[derive(Debug)]
@@ -34,10 +35,12 @@ enum Pass {
 
 #[derive(Debug)]
 struct Waiting {
+    /// Rows that are tried again by themselves, all at one time.
     rows: IdSet,
-    backoff: Backoff,
-    /// Nothing: only an operator's word ends the wait.
     until: Option<Duration>,
+    backoff: Backoff,
+    /// Rows that only an operator's word frees.
+    denied: IdSet,
 }
 
 impl Outbox {
@@ -97,7 +100,11 @@ impl Outbox {
         let mut taken = BTreeMap::new();
         for problem in next {
             let wanted = self.due.remove(&problem).unwrap_or_default();
-            let waiting = self.refused.get(&problem).map(|w| w.rows.clone()).unwrap_or_default();
+            let mut waiting = IdSet::new();
+            if let Some(refused) = self.refused.get(&problem) {
+                waiting.extend(&refused.rows);
+                waiting.extend(&refused.denied);
+            }
             self.flying.insert(problem.clone());
             taken.insert(problem, Due { wanted, waiting });
         }
@@ -122,22 +129,41 @@ impl Outbox {
     /// What the receipt of a problem changes: refused entries wait, wanted bodies go next.
     pub fn settled(&mut self, settled: &Settled, now: Duration) {
         self.flying.remove(&settled.problem);
-        if settled.refused.is_empty() {
-            self.forget_if_nothing_waits(&settled.problem);
-        } else {
-            let (first, longest) = self.retry;
-            let waiting = self.refused.entry(settled.problem.clone()).or_insert_with(|| Waiting {
-                rows: IdSet::new(),
-                backoff: Backoff::new(first, longest),
-                until: Some(now),
-            });
-            waiting.rows.extend(&settled.refused.iter().map(|(row, ..)| *row).collect());
-            let again = settled.refused.iter().any(|(_, _, refusal)| tries_again(refusal.code));
-            waiting.until = again.then(|| now.saturating_add(waiting.backoff.failed()));
+        let (tried, denied): (Vec<_>, Vec<_>) =
+            settled.refused.iter().partition(|(_, _, refusal)| tries_again(refusal.code));
+        let mut rows: IdSet = tried.into_iter().map(|(row, ..)| *row).collect();
+        rows.extend(&settled.waiting);
+        self.wait(&settled.problem, &rows, now);
+        if !denied.is_empty() {
+            self.waiting(&settled.problem).denied.extend(&denied.into_iter().map(|(row, ..)| *row).collect());
         }
+        self.forget_if_nothing_waits(&settled.problem);
         if settled.again {
             self.put(settled.problem.clone(), settled.wanted.clone());
         }
+    }
+
+    /// A row that cannot be sent waits as one that was refused does.
+    pub fn withhold(&mut self, problem: ProblemId, row: WorkId, now: Duration) {
+        self.wait(&problem, &IdSet::from_iter([row]), now);
+    }
+
+    fn wait(&mut self, problem: &ProblemId, rows: &IdSet, now: Duration) {
+        if !rows.is_empty() {
+            let waiting = self.waiting(problem);
+            waiting.rows.extend(rows);
+            waiting.until = Some(now.saturating_add(waiting.backoff.failed()));
+        }
+    }
+
+    fn waiting(&mut self, problem: &ProblemId) -> &mut Waiting {
+        let (first, longest) = self.retry;
+        self.refused.entry(problem.clone()).or_insert_with(|| Waiting {
+            rows: IdSet::new(),
+            until: None,
+            backoff: Backoff::new(first, longest),
+            denied: IdSet::new(),
+        })
     }
 
     /// An operator's word: what was refused is tried now.
@@ -158,7 +184,7 @@ impl Outbox {
     }
 
     fn forget_if_nothing_waits(&mut self, problem: &ProblemId) {
-        if self.refused.get(problem).is_some_and(|w| w.rows.is_empty()) {
+        if self.refused.get(problem).is_some_and(|w| w.rows.is_empty() && w.denied.is_empty()) {
             self.refused.remove(problem);
         }
     }
@@ -193,7 +219,14 @@ mod tests {
 
     fn settled(refused: &[(&str, Code)]) -> Settled {
         let refused = refused.iter().map(|(o, code)| (WorkId::MIN, o.parse().unwrap(), Refusal::of(*code))).collect();
-        Settled { problem: problem("A"), wanted: OriginSet::new(), refused, marked: 0, again: false }
+        Settled {
+            problem: problem("A"),
+            wanted: OriginSet::new(),
+            refused,
+            waiting: IdSet::new(),
+            marked: 0,
+            again: false,
+        }
     }
 
     #[test]

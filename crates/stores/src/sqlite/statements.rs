@@ -182,7 +182,7 @@ pub(super) fn append(m: &Mapping, fields: &[&str], expressions: &[(&str, &str)])
     values.extend(expressions.iter().map(|(_, sql)| part(Some(sql))));
     let Names { table, problem, work, text } = Names::of(m);
     format!(
-        "insert into {table}\n       ({})\nvalues ({})\n\
+        "insert or abort into {table}\n       ({})\nvalues ({})\n\
          returning {work}, cast({problem} as text), (cast({text} as text) collate binary) = ?2",
         columns.join(", "),
         values.join(", ")
