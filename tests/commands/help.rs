@@ -58,6 +58,6 @@ fn a_command_without_what_it_needs_says_what_that_is() {
     says(&["history"], "<PROBLEM>");
     says(&["explain", "ABC"], "<ROW>");
     says(&["explain", "ABC", "none"], "none");
-    says(&["adopt", "--peer", "N"], "<PROBLEM>");
+    says(&["adopt", "--peer", "N"], "--all");
     says(&["init", "--yes"], "--database");
 }

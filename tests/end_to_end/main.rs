@@ -15,6 +15,7 @@
 mod kit;
 
 mod crowd;
+mod hostile;
 mod markers;
 mod races;
 mod refusals;

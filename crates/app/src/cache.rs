@@ -199,6 +199,7 @@ impl Cache {
 
     /// Logs a warning: the same one later, and many of one kind, only for those who look for everything.
     fn warn(&self, kind: Kind, sentence: &str) {
+        let sentence = &in_a_line(sentence);
         match lock(&self.said).hear(kind, sentence, Instant::now()) {
             Heard::New => tracing::warn!("{sentence}"),
             Heard::Last => tracing::warn!("{sentence}; more of this kind are in `landbridge status`"),
@@ -242,16 +243,22 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A peer chooses problem ids, and a database what it says of its rows: neither may end a line of the log or act upon a
+/// terminal.
+fn in_a_line(text: &str) -> String {
+    text.lines().map(crate::render::visible).collect::<Vec<_>>().join(" ↵ ")
+}
+
 impl Observer for Cache {
     fn event(&self, event: &Event<'_>) {
         match *event {
             Event::Sent { peer, problem, entries } => {
-                tracing::info!(%peer, %problem, entries, "sent");
+                tracing::info!(%peer, problem = %in_a_line(problem.as_str()), entries, "sent");
                 self.count(peer, |c| c.sent += entries);
                 self.note(Note::Sent { peer: peer.clone(), entries });
             }
             Event::Received { peer, problem, entries } => {
-                tracing::info!(%peer, %problem, entries, "received");
+                tracing::info!(%peer, problem = %in_a_line(problem.as_str()), entries, "received");
                 self.count(peer, |c| c.received += entries);
                 self.note(Note::Received { peer: peer.clone(), entries });
             }

@@ -124,9 +124,14 @@ impl Screen {
     }
 
     fn cell(&self, cell: &Cell) -> comfy_table::Cell {
+        let (shown, rest) = match cell.text.char_indices().nth(CELL_CHARS_MAX) {
+            Some((end, _)) => cell.text.split_at(end),
+            None => (cell.text.as_str(), ""),
+        };
+        let rest = if rest.is_empty() { String::new() } else { format!("… ({} more)", rest.chars().count()) };
         // A pipe gets one line a row, so that `grep` and `wc` count rows.
-        let lines = cell.text.split('\n').map(|line| visible(line.strip_suffix('\r').unwrap_or(line)));
-        let text = lines.collect::<Vec<_>>().join(if self.terminal { "\n" } else { " ↵ " });
+        let lines = shown.split('\n').map(|line| visible(line.strip_suffix('\r').unwrap_or(line)));
+        let text = lines.collect::<Vec<_>>().join(if self.terminal { "\n" } else { " ↵ " }) + &rest;
         let drawn = comfy_table::Cell::new_owned(text);
         match cell.tone {
             Tone::Plain => drawn,
@@ -159,6 +164,9 @@ pub enum Tone {
     /// Of one of several sites: each has its colour.
     Site(usize),
 }
+
+/// What a table shows of one text, in characters. JSON has all of it.
+const CELL_CHARS_MAX: usize = 500;
 
 /// One field of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

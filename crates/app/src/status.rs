@@ -236,6 +236,7 @@ pub async fn survey_all(bridge: &Bridge, progress: &(dyn Fn(usize) + Sync)) -> R
 /// What of the cache is still so by the database: refused and withheld rows that are still owed, and entries refused
 /// here that are still not here.
 async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, StoreError> {
+    let mut owed_to_some = BTreeSet::new();
     for (peer, policy) in &bridge.peers {
         let about = learnt.refused_there.iter().filter(|r| r.peer == *peer).map(|r| &r.problem);
         let about: BTreeSet<_> = about.chain(learnt.withheld.iter().map(|w| &w.problem)).cloned().collect();
@@ -248,7 +249,9 @@ async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, Store
         .await?;
         let is_owed = |r: &RefusedThere| owed.get(&(r.problem.clone(), r.row)) == Some(&r.origin);
         learnt.refused_there.retain(|r| r.peer != *peer || is_owed(r));
+        owed_to_some.extend(owed.into_keys());
     }
+    learnt.withheld.retain(|w| owed_to_some.contains(&(w.problem.clone(), w.row)));
     learnt.refused_there.retain(|r| bridge.peers.contains_key(&r.peer));
     learnt.diverged.retain(|(peer, ..)| bridge.peers.contains_key(peer));
     learnt.refused_here.retain(|r| bridge.peers.contains_key(&r.peer));

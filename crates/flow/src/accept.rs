@@ -153,9 +153,15 @@ fn unknown(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Receipt {
     for entry in &delivery.entries {
         let refusal = Refusal::of(Code::UnknownProblem);
         match &problem {
-            Some(problem) => {
-                refuse(bridge, from, problem, &entry.origin, refusal, "no such problem here", &mut receipt)
-            }
+            Some(problem) => refuse(
+                bridge,
+                from,
+                problem,
+                &entry.origin,
+                refusal,
+                "no such problem here, or [problem] share hides it",
+                &mut receipt,
+            ),
             None => receipt.refused.push(Refused { origin: entry.origin.clone(), refusal }),
         }
     }

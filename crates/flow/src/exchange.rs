@@ -255,7 +255,14 @@ pub async fn fetch_once(
         receipts: last.receipts.clone(),
         wait_seconds: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
     };
-    let answer = peer.pull(pull).await?;
+    let answer = match peer.pull(pull).await {
+        Err(PeerError::TooLarge) => {
+            // The receipts are too large to bring. Without them the entries come again, and are recognised.
+            *last = Fetched::default();
+            return Err(PeerError::TooLarge.into());
+        }
+        answer => answer?,
+    };
     bridge.observer.event(&Event::PeerAnswered { peer: name });
     *last = Fetched::default();
     let receipts = accept(bridge, name, &answer.deliveries).await?;
@@ -305,10 +312,10 @@ impl Answering {
             return Err(ServeError::Denied(format!("the message says it is from {said_from}, the connection {from}")));
         }
         if to != bridge.site() {
-            return Err(ServeError::Malformed(format!("the message is for site {to}; this is site {}", bridge.site())));
+            return Err(ServeError::Denied(format!("the message is for site {to}; this is site {}", bridge.site())));
         }
         if history != bridge.history {
-            return Err(ServeError::Malformed(format!("this site bridges no history of the name {history:?}")));
+            return Err(ServeError::Denied(format!("this site bridges no history of the name {history:?}")));
         }
         match (self.lines.get(from), bridge.peers.get(from)) {
             (Some(line), Some(policy)) if !policy.paused => Ok(line),

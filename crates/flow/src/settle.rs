@@ -184,7 +184,7 @@ pub(crate) fn markers(
     Ok(texts.into_iter().map(append).collect())
 }
 
-/// Whether an entry refused with this code is tried again by itself (DESIGN §5).
+/// Whether an entry refused with this code is tried again by itself (DESIGN §5): not where only a person can change it.
 pub fn tries_again(code: Code) -> bool {
-    code != Code::NotAllowed
+    !matches!(code, Code::NotAllowed | Code::MarkerText)
 }

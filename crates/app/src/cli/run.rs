@@ -37,6 +37,9 @@ pub struct RunArgs {}
 /// Runs the bridge until a signal.
 pub async fn run(_args: &RunArgs, context: &Context) -> Result<Exit, Failure> {
     let site = Site::open(&context.config).await?;
+    if lock::is_running(&site.config.path) {
+        tracing::warn!("another bridge works with this configuration already; nothing is doubled, but one is enough");
+    }
     let _running = lock::shared(&site.config.path)?;
     let mut stop = Signals::new().map_err(|e| {
         Failure::new(

@@ -94,7 +94,14 @@ fn insert(
         }
     }
     let mut kept = statement.raw_query();
-    let Some(first) = kept.next()? else {
+    let first = kept.next().map_err(|e| match &e {
+        // The statement was prepared, so what fails now is an expression or a trigger, on this row's values.
+        rusqlite::Error::SqliteFailure(code, _) if code.extended_code == ffi::SQLITE_ERROR => {
+            Trouble::from(refused(Code::Trigger, e.to_string()))
+        }
+        _ => e.into(),
+    })?;
+    let Some(first) = first else {
         return Err(
             refused(Code::Trigger, "the table ignored the row, as raise(ignore) and `on conflict ignore` do").into()
         );

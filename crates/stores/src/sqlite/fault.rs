@@ -68,9 +68,7 @@ fn translate(error: &rusqlite::Error, file: &Path) -> StoreError {
         },
         ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted => StoreError::Gone(said),
         ErrorCode::DatabaseCorrupt => StoreError::Broken(format!("the database file is damaged: {said}")),
-        ErrorCode::NotADatabase => {
-            StoreError::Mapping(format!("the file is no SQLite database: {said}; correct [database] url"))
-        }
+        ErrorCode::NotADatabase => StoreError::Mapping(format!("[database] url names no SQLite database: {said}")),
         _ if names_something_missing(&error.to_string()) => StoreError::Mapping(format!(
             "the table is no longer what it was when the bridge started: {said}; run `landbridge check`"
         )),

@@ -102,6 +102,8 @@ async fn a_row_that_the_table_does_not_take_is_refused_with_its_reason() {
     for (schema, code) in [
         ("check (WORK_HISTORY <> 'b' || 'ad')", Code::Constraint),
         ("unique (WORK_HISTORY)", Code::Constraint),
+        ("unique (WORK_HISTORY) on conflict replace", Code::Constraint),
+        ("check (WORK_HISTORY = 'good' or json_extract(WORK_HISTORY, '$.a') is null)", Code::Trigger),
         ("foreign key (PROBLEM_ID) references PROBLEM (ID)", Code::Constraint),
         ("foreign key (PROBLEM_ID) references PROBLEM (ID) deferrable initially deferred", Code::Constraint),
     ] {
@@ -117,6 +119,8 @@ async fn a_row_that_the_table_does_not_take_is_refused_with_its_reason() {
         let problem = if schema.starts_with("foreign") { "Z" } else { "A" };
         assert_eq!(refused(&store, &[entry("A", "good"), entry(problem, "bad")]).await.code, code, "{schema}");
         assert_eq!(desk.ask("select count(*) from WORK_HISTORY where WORK_HISTORY = 'good'"), "Integer(0)");
+        let ours = if schema.starts_with("unique") { "Integer(1)" } else { "Integer(0)" };
+        assert_eq!(desk.ask("select count(*) from WORK_HISTORY"), ours, "a row of ours is gone: {schema}");
         append(&store, &[entry("A", "good")]).await.unwrap();
     }
 }
