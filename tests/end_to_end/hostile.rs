@@ -54,8 +54,8 @@ fn a_marker_that_where_hides_is_not_taken_and_multiplies_nothing() {
     let (_one, _n) = pair.start();
     pair.one.append("ABC", &["once"]);
     wait_until("it is refused", || pair.one.status()["peers"][0]["refused"]["count"] == 1);
-    let here = pair.n.status()["refused_here"]["first"].to_string();
-    assert!(here.contains("[history] where") && here.contains("[history.marker]"), "{here}");
+    let says = |what: &str| pair.n.status()["refused_here"]["first"].to_string().contains(what);
+    wait_until("site N says why", || says("[history] where") && says("[history.marker]"));
     assert!(pair.n.rows("ABC").is_empty(), "{:?}", pair.n.table("ABC"));
     assert_eq!(pair.one.rows("ABC").len(), 1);
 }

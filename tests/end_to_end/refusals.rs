@@ -42,8 +42,8 @@ fn what_the_peers_table_does_not_take_is_refused_alone_and_delivered_on_retry() 
     wait_until("it arrives", || pair.n.entries("ABC").len() == 5);
 
     // Site N sees what it refused, with what its own database said; that stays in its house.
-    let here = pair.n.status()["refused_here"]["first"].to_string();
-    assert!(here.contains("alarms are not for tickets"), "{here}");
+    let here = || pair.n.status()["refused_here"]["first"].to_string();
+    wait_until("site N sees why", || here().contains("alarms are not for tickets"));
     assert!(!pair.one.status().to_string().contains("alarms are not for tickets"));
 
     // A retry while the causes are there changes nothing but the number of tries.

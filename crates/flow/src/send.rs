@@ -82,13 +82,14 @@ pub async fn prepare(
     let read = txn.rows(&problems, Some(peer)).await?;
 
     let mut chosen = Vec::new();
-    let (mut room, mut bytes) = (entries_max, bridge.limits.batch_bytes_max);
+    let mut room = Room { entries: entries_max, bytes: bridge.limits.batch_bytes_max };
     let mut outgoing = Outgoing::default();
     for (problem, read) in problems.into_iter().zip(read) {
         let asked = due.remove(&problem).unwrap_or_default();
         let ledger = bridge.ledger(&problem, &read.rows);
         bridge.tell_if_suspended(&ledger);
-        let (rows, cut) = choose(bridge, &policy, peer, &ledger, &read.rows, &asked, &mut room, &mut bytes);
+        let owed = (bridge.decisions.pending)(&ledger, &read.rows, peer, policy.relay);
+        let (rows, cut) = choose(bridge, &ledger, owed, &asked.waiting, &mut room);
         if cut {
             outgoing.left.insert(problem, asked.clone());
         }
@@ -108,35 +109,29 @@ pub async fn prepare(
     Ok(outgoing)
 }
 
+/// What still fits into a batch.
+struct Room {
+    entries: usize,
+    bytes: u64,
+}
+
 /// The rows of one problem that go into this batch, and whether some had to stay behind.
-#[allow(clippy::too_many_arguments, reason = "one step of prepare, taken out to be read alone")]
-fn choose(
-    bridge: &Bridge,
-    policy: &PeerPolicy,
-    peer: &SiteName,
-    ledger: &Ledger,
-    rows: &[Row],
-    asked: &Due,
-    room: &mut usize,
-    bytes: &mut u64,
-) -> (Vec<WorkId>, bool) {
+fn choose(bridge: &Bridge, ledger: &Ledger, owed: Vec<&Row>, waiting: &IdSet, room: &mut Room) -> (Vec<WorkId>, bool) {
     let (mut taken, mut origins) = (Vec::new(), BTreeSet::new());
-    for row in (bridge.decisions.pending)(ledger, rows, peer, policy.relay) {
-        if asked.waiting.contains(row.work) {
-            continue;
-        }
+    for row in owed.into_iter().filter(|row| !waiting.contains(row.work)) {
         if row.bytes > bridge.limits.entry_bytes_max {
             let why = "its text is longer than [limits] entry_bytes_max";
             bridge.observer.event(&Event::Withheld { problem: ledger.problem(), row: row.work, why });
             continue;
         }
-        let full = *room == 0 || (row.bytes > *bytes && *bytes < bridge.limits.batch_bytes_max);
+        // An entry larger than a whole batch goes alone.
+        let full = room.entries == 0 || (row.bytes > room.bytes && room.bytes < bridge.limits.batch_bytes_max);
         // Two rows of one origin differ in their texts; a receipt names origins, so they travel one after the other.
         if full || !origins.insert(ledger.origin(row.work)) {
             return (taken, true);
         }
-        *room -= 1;
-        *bytes = bytes.saturating_sub(row.bytes);
+        room.entries -= 1;
+        room.bytes = room.bytes.saturating_sub(row.bytes);
         taken.push(row.work);
     }
     (taken, false)

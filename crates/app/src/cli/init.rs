@@ -133,6 +133,9 @@ pub struct InitArgs {
     token_file: Vec<(String, String)>,
 
     /// Replace the configuration file if there is one; the key file is kept in any case
+    ///
+    /// New secrets for the peers are made unless --token-file gives the old ones: then the other sites need the new ones
+    /// too.
     #[arg(long)]
     force: bool,
 

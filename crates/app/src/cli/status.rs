@@ -96,8 +96,9 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
         let row = |d: &Diverged| vec![text(&d.problem), Cell::new(&d.entries, Tone::Bad)];
         section(&mut parts, screen, (&lost, next), &peer.diverged, row, &["problem", "entries"]);
     }
-    let head =
-        ("Suspended", "`landbridge disown PROBLEM ROW` says that a row is an entry, `landbridge rekey` signs again.");
+    let next = "Where nearly all are: was `site`, [history] `name` or the key file changed? Put it back. Otherwise \
+                `landbridge disown PROBLEM ROW` says that a row is an entry, `landbridge rekey --lost-key` signs again.";
+    let head = ("Suspended", next);
     let row = |s: &Suspended| vec![text(&s.problem), Cell::new(numbers(&s.rows), Tone::Bad)];
     section(&mut parts, screen, head, &status.suspended, row, &["problem", "rows that do not verify"]);
 
