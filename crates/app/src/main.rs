@@ -1,4 +1,8 @@
 //! The bridge: one executable for everything that an operator does.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments of the verbs are their help, in which [[peer]] is a section of the configuration"
+)]
 
 mod cache;
 mod cli;

@@ -1,6 +1,6 @@
 //! The adapter for SQLite.
 //!
-//! Each connection lives on a thread of its own ([`lane`]); every statement is in [`statements`]. SQLite has one
+//! Each connection lives on a thread of its own (`lane`); every statement is in `statements`. SQLite has one
 //! writer at a time, so a write holds all shards from its `begin immediate` to its end, and the application waits for
 //! it as the bridge waits for the application. The journal mode stays what the application chose: outside WAL, a
 //! reader and the commit of a writer wait for each other, which is why reads are short.

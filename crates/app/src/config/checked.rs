@@ -1,6 +1,6 @@
 //! The configuration as the rest of the program sees it: every value valid, every default filled in.
 //!
-//! Made only by [`super::check`]. What the database and the peers have to say about it is not known here.
+//! Made only by [`super::check()`]. What the database and the peers have to say about it is not known here.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The configuration of one site: a file as it is written ([`file`]) and the checked value ([`Config`]), with one
+//! The configuration of one site: a file as it is written ([`mod@file`]) and the checked value ([`Config`]), with one
 //! function between them that reports every fault at once.
 //!
 //! `keys` lists what may be written, `walk` compares a file with that list, `check` and its neighbours turn what is

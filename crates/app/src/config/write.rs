@@ -1,6 +1,6 @@
 //! Writes a new configuration file from answers, with comments for whoever reads it first.
 //!
-//! The answers are written as they are given; [`super::check`] says whether they are any good. Every value is quoted by
+//! The answers are written as they are given; [`super::check()`] says whether they are any good. Every value is quoted by
 //! the toml crate, never by hand.
 
 use std::collections::BTreeMap;
