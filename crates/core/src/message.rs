@@ -133,8 +133,8 @@ pub struct Receipts {
 }
 
 /// What the receiver of a delivery holds, wants and refused. It tells a state, not what one call did: a repeated
-/// delivery has the same receipt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// delivery has the same receipt. The default one says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// What the receiver calls the problem.
     pub names: BTreeMap<SiteName, ProblemId>,

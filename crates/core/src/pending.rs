@@ -179,13 +179,7 @@ mod tests {
         let sent: Vec<_> =
             (1..=3).map(|n| Sent { work: id(n), origin: ledger.origin(id(n)), digest: Digest::of("sent") }).collect();
         let now = [(id(1), Digest::of("sent")), (id(2), Digest::of("another, under the same number"))].into();
-        let mut receipt = Receipt {
-            names: BTreeMap::new(),
-            holds: OriginSet::new(),
-            wanted: OriginSet::new(),
-            refused: vec![],
-            knows: None,
-        };
+        let mut receipt = Receipt::default();
         (1..=3).for_each(|n| receipt.holds.insert(&ledger.origin(id(n))));
         assert_eq!(confirm(&ledger, &site("N"), &sent, &now, &receipt).to_string(), "1");
     }

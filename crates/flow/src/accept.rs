@@ -17,7 +17,7 @@ use landbridge_core::{Digest, ProblemId, SiteName, WorkId};
 
 use crate::append::append_cases;
 use crate::bridge::{Bridge, PeerPolicy, shards};
-use crate::case::{Case, nothing, refuse};
+use crate::case::{Case, refuse};
 use crate::error::StoreError;
 use crate::ports::{Mode, Txn};
 
@@ -31,7 +31,7 @@ pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -
     }
     let once: Vec<_> = deliveries.iter().zip(&first).filter(|(_, first)| **first).map(|(d, _)| d.clone()).collect();
     let mut receipts = accept_apart(bridge, from, &once).await?.into_iter();
-    Ok(first.iter().map(|first| if *first { receipts.next() } else { None }.unwrap_or_else(nothing)).collect())
+    Ok(first.iter().map(|first| if *first { receipts.next() } else { None }.unwrap_or_default()).collect())
 }
 
 /// One transaction, or, where the database looks at a constraint only when it commits, as few as find the entry at
@@ -45,7 +45,7 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
         [] => Ok(Vec::new()),
         [one] if one.entries.len() <= 1 => {
             let problem = local(bridge, from, one);
-            let mut receipt = Receipt { names: one.names.clone(), ..nothing() };
+            let mut receipt = Receipt { names: one.names.clone(), ..Receipt::default() };
             for entry in &one.entries {
                 if let Some(problem) = &problem {
                     refuse(bridge, from, problem, &entry.origin, refusal.0, &refusal.1, &mut receipt);
@@ -57,14 +57,14 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
             let (first, second) = one.entries.split_at(one.entries.len() / 2);
             let half = |entries: &[_]| Delivery { entries: entries.to_vec(), ..one.clone() };
             let accepted = Box::pin(accept_apart(bridge, from, &[half(first)])).await?;
-            let mut receipt = accepted.into_iter().next().unwrap_or_else(nothing);
+            let mut receipt = accepted.into_iter().next().unwrap_or_default();
             if !receipt.wanted.is_empty() {
                 // Nothing is appended past a missing body, so the second half waits for it whole.
                 second.iter().for_each(|entry| receipt.wanted.insert(&entry.origin));
                 return Ok(vec![receipt]);
             }
             let accepted = Box::pin(accept_apart(bridge, from, &[half(second)])).await?;
-            let rest = accepted.into_iter().next().unwrap_or_else(nothing);
+            let rest = accepted.into_iter().next().unwrap_or_default();
             receipt.holds.extend(&rest.holds);
             receipt.wanted.extend(&rest.wanted);
             receipt.refused.extend(rest.refused);
@@ -148,7 +148,7 @@ async fn judge_all(
 
 /// The receipt for a problem that is not here or not visible: both answer alike.
 fn unknown(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Receipt {
-    let mut receipt = Receipt { names: delivery.names.clone(), ..nothing() };
+    let mut receipt = Receipt { names: delivery.names.clone(), ..Receipt::default() };
     let problem = local(bridge, from, delivery);
     for entry in &delivery.entries {
         let refusal = Refusal::of(Code::UnknownProblem);

@@ -3,7 +3,7 @@
 
 use landbridge_core::judge::{self, Outcome, Verdict};
 use landbridge_core::message::{Belief, Code, Delivery, Receipt, Refusal, Refused};
-use landbridge_core::{Ledger, Origin, OriginSet, ProblemId, SiteName};
+use landbridge_core::{Ledger, Origin, ProblemId, SiteName};
 
 use crate::bridge::{Bridge, Event, PeerPolicy};
 use crate::error::StoreError;
@@ -58,7 +58,7 @@ impl<'a> Case<'a> {
 
     pub(crate) fn receipt(&self, bridge: &Bridge, policy: &PeerPolicy, from: &SiteName) -> Receipt {
         let names = [(bridge.site().clone(), self.problem.clone())].into();
-        let mut receipt = Receipt { names, ..nothing() };
+        let mut receipt = Receipt { names, ..Receipt::default() };
         let mut appended = 0;
         let whole = self.delivery.entries.iter().zip(&self.outcomes).zip(&self.verdicts);
         for ((entry, outcome), verdict) in whole {
@@ -112,15 +112,4 @@ pub(crate) fn refuse(
 ) {
     bridge.observer.event(&Event::RefusedHere { peer: from, problem, origin, refusal, detail });
     receipt.refused.push(Refused { origin: origin.clone(), refusal });
-}
-
-/// A receipt that says nothing.
-pub(crate) fn nothing() -> Receipt {
-    Receipt {
-        names: Default::default(),
-        holds: OriginSet::new(),
-        wanted: OriginSet::new(),
-        refused: Vec::new(),
-        knows: None,
-    }
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
-use landbridge_core::message::{Code, Deliveries, Pull, Push, Receipt, Receipts, Refusal, WIRE};
+use landbridge_core::message::{
+    Code, Deliveries, Delivery, Entry, Pull, Push, Receipt, Receipts, Refusal, Refused, WIRE,
+};
 use landbridge_core::{Digest, ProblemId, SiteName};
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -181,17 +183,9 @@ pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: 
 
 /// The receipt that a peer would have given for the one entry that is too large for it.
 fn too_large(outgoing: &Outgoing) -> Vec<Receipt> {
-    let refuse = |entry: &landbridge_core::message::Entry| landbridge_core::message::Refused {
-        origin: entry.origin.clone(),
-        refusal: Refusal::of(Code::TextTooLong),
-    };
-    let receipt = |delivery: &landbridge_core::message::Delivery| Receipt {
-        names: delivery.names.clone(),
-        holds: Default::default(),
-        wanted: Default::default(),
-        refused: delivery.entries.iter().map(refuse).collect(),
-        knows: None,
-    };
+    let refuse = |entry: &Entry| Refused { origin: entry.origin.clone(), refusal: Refusal::of(Code::TextTooLong) };
+    let receipt =
+        |delivery: &Delivery| Receipt { refused: delivery.entries.iter().map(refuse).collect(), ..Receipt::default() };
     outgoing.deliveries.iter().map(receipt).collect()
 }
 

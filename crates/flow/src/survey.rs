@@ -131,6 +131,18 @@ pub enum LineKind {
     Unverified,
 }
 
+impl LineKind {
+    /// The word for it in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            LineKind::Own => "own",
+            LineKind::Copy(_) => "copy",
+            LineKind::Marker => "marker",
+            LineKind::Unverified => "unverified",
+        }
+    }
+}
+
 /// All rows of `problem`; nothing where it has none.
 pub async fn lines(bridge: &Bridge, problem: &ProblemId) -> Result<Vec<Line>, StoreError> {
     let mut txn = bridge.store.begin(Mode::Read).await?;

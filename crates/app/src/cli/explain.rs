@@ -140,12 +140,7 @@ impl Explained {
         Self {
             problem: history.problem.clone(),
             row: line.work.get(),
-            kind: match line.kind {
-                LineKind::Own => "own",
-                LineKind::Copy(_) => "copy",
-                LineKind::Marker => "marker",
-                LineKind::Unverified => "unverified",
-            },
+            kind: line.kind.word(),
             origin: is_entry(&line.kind).then(|| history.ledger.origin(line.work)),
             text: line.text.clone(),
             suspended: history.ledger.unverified().iter().map(|(work, _)| work.get()).collect(),

@@ -186,12 +186,7 @@ impl View {
         };
         let row = |line: &Line| RowView {
             row: line.work.get(),
-            kind: match line.kind {
-                LineKind::Own => "own",
-                LineKind::Copy(_) => "copy",
-                LineKind::Marker => "marker",
-                LineKind::Unverified => "unverified",
-            },
+            kind: line.kind.word(),
             origin: is_entry(&line.kind).then(|| history.ledger.origin(line.work)),
             text: line.text.clone(),
             fields: line.fields.clone(),
