@@ -25,6 +25,9 @@ pub enum IdError {
     /// Not a work id.
     #[error("{0:?} is no work id: a whole number from 1 to 9223372036854775807")]
     Work(String),
+    /// Not a problem's name.
+    #[error("{0:?} is no name of a problem: it is written site/problem, as in N/4711")]
+    Name(String),
     /// Not an origin.
     #[error("{0:?} is no origin: it is written site/work id, as in N/17")]
     Origin(String),
@@ -118,6 +121,10 @@ impl WorkId {
     /// The smallest number.
     pub const MIN: WorkId = WorkId(NonZeroU64::MIN);
 
+    /// The end of the numbers that rows of a history have; behind it are those of markers in a table of their own. A
+    /// table to which a million rows a second are appended gets there in 146,000 years.
+    pub const APART: i64 = 1 << 62;
+
     /// The number `n`, or nothing where it lies outside 1 to 2^63-1.
     pub fn new(n: i64) -> Option<Self> {
         u64::try_from(n).ok().and_then(NonZeroU64::new).map(Self)
@@ -126,6 +133,17 @@ impl WorkId {
     /// The number as databases carry it.
     pub fn get(self) -> i64 {
         self.0.get() as i64
+    }
+
+    /// The number of a marker in a table of its own (DESIGN §3): kept apart from the numbers of rows by lying above
+    /// [`WorkId::APART`], where no row of a history does. Nothing where `number` is below 1 or too large.
+    pub fn apart(number: i64) -> Option<Self> {
+        (number >= 1).then(|| number.checked_add(Self::APART)).flatten().and_then(Self::new)
+    }
+
+    /// The number in the table of markers, where this is one of those.
+    pub fn apart_number(self) -> Option<i64> {
+        (self.get() > Self::APART).then(|| self.get() - Self::APART)
     }
 }
 
@@ -194,6 +212,59 @@ impl TryFrom<String> for Origin {
 impl From<Origin> for String {
     fn from(o: Origin) -> String {
         o.to_string()
+    }
+}
+
+/// What a site calls a problem: `site/problem`. The *home name* is that of the site where the problem was first seen
+/// (DESIGN §5).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProblemName {
+    /// The site.
+    pub site: SiteName,
+    /// The problem's id there.
+    pub problem: ProblemId,
+}
+
+impl ProblemName {
+    /// The name `site/problem`.
+    pub fn new(site: SiteName, problem: ProblemId) -> Self {
+        Self { site, problem }
+    }
+}
+
+impl fmt::Display for ProblemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.site, self.problem)
+    }
+}
+
+impl fmt::Debug for ProblemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ProblemName {
+    type Err = IdError;
+
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let (site, problem) = s.split_once('/').ok_or_else(|| IdError::Name(s.chars().take(120).collect()))?;
+        Ok(Self { site: site.parse()?, problem: problem.parse()? })
+    }
+}
+
+impl TryFrom<String> for ProblemName {
+    type Error = IdError;
+
+    fn try_from(s: String) -> Result<Self, IdError> {
+        s.parse()
+    }
+}
+
+impl From<ProblemName> for String {
+    fn from(name: ProblemName) -> String {
+        name.to_string()
     }
 }
 

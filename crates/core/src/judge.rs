@@ -313,6 +313,7 @@ mod tests {
         let ledger = Ledger::fold(&scribe(), &"ABC".parse().unwrap(), &rows);
         let stay = Entry { onward: false, ..entry("1/9", "d") };
         let delivery = Delivery {
+            home: None,
             names: [(site("1"), "ABC".parse().unwrap())].into(),
             fields: Default::default(),
             belief: Belief::default(),

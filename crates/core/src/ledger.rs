@@ -63,7 +63,9 @@ impl Ledger {
             let believed = verified || (vouched && marker.rows_before(row.work));
             Some(Read { work: row.work, text: text.to_owned(), marker, verified, believed })
         };
-        let read: Vec<_> = rows.iter().filter_map(read).collect();
+        // Markers in a table of their own speak first: a copy of one that somebody pasted into the history changes nothing.
+        let (apart, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.work.apart_number().is_some());
+        let read: Vec<_> = apart.into_iter().chain(rest).filter_map(read).collect();
 
         // What a marker says of this very site is about rows that stand before it, so it is looked up first.
         let (mut disowned, mut retired) = (IdSet::new(), IdSet::new());

@@ -15,9 +15,10 @@ pub mod message;
 pub mod pending;
 pub mod scribe;
 pub mod seal;
+pub mod value;
 
 pub use entry::{Digest, Fields};
-pub use id::{Origin, ProblemId, SiteName, WorkId};
+pub use id::{Origin, ProblemId, ProblemName, SiteName, WorkId};
 pub use id_set::{IdSet, OriginSet};
 pub use ledger::Ledger;
 pub use marker::{Group, Marker, Name};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::entry::{Digest, Fields};
-use crate::id::{Origin, ProblemId, SiteName};
+use crate::id::{Origin, ProblemId, ProblemName, SiteName};
 use crate::id_set::OriginSet;
 
 /// The version of the messages.
@@ -38,7 +38,10 @@ pub struct Push {
 pub struct Delivery {
     /// What each site calls the problem, as far as the sender knows.
     pub names: BTreeMap<SiteName, ProblemId>,
-    /// Shared columns of the problem itself.
+    /// What the problem is called where it was first seen, if that is not the sender (DESIGN §5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<ProblemName>,
+    /// Shared columns of the problem itself, while the sender does not know what the receiver calls it.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub fields: Fields,
     /// What the sender thinks that the receiver has.
@@ -200,6 +203,12 @@ pub enum Code {
     MarkerText,
     /// The problem is suspended at the receiver.
     Suspended,
+    /// The receiver knows no problem of its own for this one, and creates none.
+    Unpaired,
+    /// The receiver's problem of that name does not know of this one: its number may have been given to another.
+    LinkLost,
+    /// The receiver's problem, or the sender's, is linked with another one.
+    Conflict,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,
@@ -217,6 +226,9 @@ impl fmt::Display for Code {
             Code::NotAllowed => "not allowed",
             Code::MarkerText => "marker text",
             Code::Suspended => "suspended at the peer",
+            Code::Unpaired => "unpaired",
+            Code::LinkLost => "link lost",
+            Code::Conflict => "conflict",
             Code::Other => "other",
         })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landbridge_core::entry::Row;
 use landbridge_core::message::{Deliveries, Pull, Push, Receipts};
-use landbridge_core::{Digest, Fields, ProblemId, SiteName, WorkId};
+use landbridge_core::{Digest, Fields, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::error::{PeerError, ServeError, StoreError};
 
@@ -23,7 +23,16 @@ pub struct Shard(pub u8);
 impl Shard {
     /// The shard of `problem`: equal for every bridge on the same database.
     pub fn of(problem: &ProblemId) -> Self {
-        Self((Digest::of(problem.as_str()).short() % SHARDS) as u8)
+        Self::of_text(problem.as_str())
+    }
+
+    /// The shard of a home name: whoever looks for its problem, and creates that where there is none, holds it.
+    pub fn of_name(home: &ProblemName) -> Self {
+        Self::of_text(&home.to_string())
+    }
+
+    fn of_text(text: &str) -> Self {
+        Self((Digest::of(text).short() % SHARDS) as u8)
     }
 }
 
@@ -34,6 +43,11 @@ pub struct Capabilities {
     pub text_chars_max: Option<usize>,
     /// How the database is called in messages to people.
     pub engine: String,
+    /// The shared columns that are kept as they were received: those that no expression of the mapping fills.
+    pub fields_kept: BTreeSet<String>,
+    /// Whether markers are in a table of their own. [`Txn::rows`] names them with numbers above
+    /// [`WorkId::APART`], and [`Txn::append`] and [`Txn::bodies`] do the same.
+    pub markers_apart: bool,
 }
 
 /// What a transaction is for.
@@ -54,9 +68,9 @@ pub trait Store: Send + Sync {
     /// A value that changes whenever something may have been committed to the history. Costs O(1).
     async fn signal(&self) -> Result<u64, StoreError>;
 
-    /// The next `limit` problems behind `after`, in byte order of their ids, each with a digest of everything that
-    /// decides what is owed: which rows there are, which of them conditions let out to whom, and the marker texts.
-    /// Holds no cursor open.
+    /// About the next `limit` problems behind `after`, in an order of the store's own in which the last one is the
+    /// next `after`; nothing at the end. Each comes with a digest of everything that decides what is owed: which rows
+    /// there are, which of them conditions let out to whom, and the marker texts. Holds no cursor open.
     async fn sweep(&self, after: Option<&ProblemId>, limit: usize) -> Result<Vec<Swept>, StoreError>;
 
     /// Opens a transaction. Dropped, it is rolled back and its locks are free.
@@ -86,6 +100,15 @@ pub trait Txn: Send {
     /// transaction is good for nothing but [`Txn::rollback_to`].
     async fn append(&mut self, rows: &[Append]) -> Result<Vec<WorkId>, StoreError>;
 
+    /// Of each home name, the problems that have it in the link column, whether they are visible or not. Nothing where
+    /// no link column is mapped.
+    async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError>;
+
+    /// Creates problems and returns their ids in the same order. [`StoreError::Mapping`] where the mapping does
+    /// not say how; [`StoreError::Row`] where the table does not take one, or keeps another home name or
+    /// field than was given. After an error as after one of [`Txn::append`].
+    async fn create(&mut self, problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError>;
+
     /// Sets a savepoint inside those already set.
     async fn savepoint(&mut self) -> Result<(), StoreError>;
 
@@ -113,6 +136,10 @@ pub struct Swept {
 pub struct ProblemRows {
     /// Whether the problem is there and may be delivered to.
     pub visible: bool,
+    /// What its link column says: the home name, where it is one.
+    pub home: Option<ProblemName>,
+    /// The shared columns of the problem itself.
+    pub fields: Fields,
     /// Its rows in ascending work ids.
     pub rows: Vec<Row>,
 }
@@ -139,6 +166,15 @@ pub struct Append {
     pub fields: Fields,
     /// The site that wrote the entry; for a marker, the peer that it is about.
     pub site: SiteName,
+}
+
+/// A problem to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewProblem {
+    /// What it is called where it was first seen. Goes into the link column.
+    pub home: ProblemName,
+    /// The received shared columns of the problem.
+    pub fields: Fields,
 }
 
 /// What a row to append is.

@@ -178,6 +178,12 @@ fn write_delivery(
     }
     let believed = ledger.exchanged(peer);
     let belief = Belief::of(&believed);
-    outgoing.deliveries.push(Delivery { names: ledger.names(), fields: Default::default(), belief, entries });
+    outgoing.deliveries.push(Delivery {
+        names: ledger.names(),
+        home: None,
+        fields: Default::default(),
+        belief,
+        entries,
+    });
     outgoing.memos.push(Memo { problem: ledger.problem().clone(), believed, sent, bare: bare_ones });
 }

@@ -38,7 +38,7 @@ fn delivery() -> Delivery {
         fields: fields.clone(),
         onward: false,
     };
-    Delivery { names: names(), fields, belief: Belief::of(&set(&["1/1", "1/2"])), entries: vec![entry] }
+    Delivery { names: names(), home: None, fields, belief: Belief::of(&set(&["1/1", "1/2"])), entries: vec![entry] }
 }
 
 fn receipt() -> Receipt {

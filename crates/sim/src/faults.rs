@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landbridge_core::{ProblemId, SiteName, WorkId};
+use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{
-    Append, Body, Capabilities, Clock, Condition, Mode, ProblemRows, Shard, Store, Swept, Txn,
+    Append, Body, Capabilities, Clock, Condition, Mode, NewProblem, ProblemRows, Shard, Store, Swept, Txn,
 };
 
 use crate::executor::{Dice, Time, locked, step};
@@ -108,6 +108,14 @@ impl Txn for FaultyTxn {
 
     async fn bodies(&mut self, rows: &[(ProblemId, WorkId)]) -> Result<Vec<Option<Body>>, StoreError> {
         fated!(self, self.inner.bodies(rows))
+    }
+
+    async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {
+        fated!(self, self.inner.find(homes))
+    }
+
+    async fn create(&mut self, problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
+        fated!(self, self.inner.create(problems))
     }
 
     async fn append(&mut self, rows: &[Append]) -> Result<Vec<WorkId>, StoreError> {

@@ -9,10 +9,12 @@ use landbridge_core::entry::Row;
 use landbridge_core::judge::{self, Deliverer, Verdict};
 use landbridge_core::message::{Entry, Receipt};
 use landbridge_core::pending::{self, Sent};
-use landbridge_core::{IdSet, Ledger, ProblemId, Scribe, SiteName, WorkId};
+use landbridge_core::{IdSet, Ledger, ProblemId, ProblemName, Scribe, SiteName, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::bridge::{Decisions, Digests};
-use landbridge_flow::ports::{Append, Body, Capabilities, Condition, Mode, ProblemRows, Shard, Store, Swept, Txn};
+use landbridge_flow::ports::{
+    Append, Body, Capabilities, Condition, Mode, NewProblem, ProblemRows, Shard, Store, Swept, Txn,
+};
 
 use crate::world::Wrong;
 
@@ -140,6 +142,14 @@ impl Txn for TwoSnapshotsTxn {
 
     async fn bodies(&mut self, rows: &[(ProblemId, WorkId)]) -> Result<Vec<Option<Body>>, StoreError> {
         self.rows.as_mut().unwrap_or(&mut self.markers).bodies(rows).await
+    }
+
+    async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {
+        self.markers.find(homes).await
+    }
+
+    async fn create(&mut self, problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
+        self.markers.create(problems).await
     }
 
     async fn append(&mut self, rows: &[Append]) -> Result<Vec<WorkId>, StoreError> {

@@ -1,9 +1,13 @@
 //! Where histories are kept: the memory store, which passes the conformance suite first and serves as its
 //! specification, and the adapters of real databases, each behind a feature.
 
+pub mod catalog;
+pub mod inspection;
 pub mod mapping;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod sqltext;
 
-pub use mapping::{Mapping, Numbering, ProblemTable};
+pub use inspection::Inspection;
+pub use mapping::{Mapping, Numbering, ProblemTable, Source, Table, TableName};

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use landbridge_core::entry::Row;
 use landbridge_core::message::{Code, Refusal};
-use landbridge_core::{Digest, Fields, ProblemId, SiteName, WorkId};
+use landbridge_core::{Digest, Fields, ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{
-    Append, Body, Capabilities, Condition, Kind, Mode, ProblemRows, SHARDS, Shard, Store, Swept, Txn,
+    Append, Body, Capabilities, Condition, Kind, Mode, NewProblem, ProblemRows, SHARDS, Shard, Store, Swept, Txn,
 };
 use tokio::sync::{Mutex as Lock, OwnedMutexGuard};
 
@@ -78,7 +78,11 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty table.
     pub fn new(options: MemoryOptions) -> Self {
-        let capabilities = Capabilities { text_chars_max: options.text_chars_max, engine: "the memory store".into() };
+        let capabilities = Capabilities {
+            text_chars_max: options.text_chars_max,
+            engine: "the memory store".into(),
+            ..Capabilities::default()
+        };
         Self {
             data: Arc::default(),
             shards: Arc::new((0..SHARDS).map(|_| Arc::default()).collect()),
@@ -308,6 +312,7 @@ impl Txn for MemoryTxn {
             ProblemRows {
                 visible: self.store.is_visible(problem),
                 rows: self.table(problem).into_iter().map(row).collect(),
+                ..ProblemRows::default()
             }
         };
         Ok(problems.iter().map(rows).collect())
@@ -335,6 +340,14 @@ impl Txn for MemoryTxn {
             works.push(work);
         }
         Ok(works)
+    }
+
+    async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {
+        Ok(vec![Vec::new(); homes.len()])
+    }
+
+    async fn create(&mut self, _problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
+        Err(StoreError::Mapping("[problem] create is not set".to_owned()))
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {

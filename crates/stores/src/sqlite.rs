@@ -31,10 +31,11 @@ use landbridge_flow::ports::{Capabilities, Condition, Mode, Store, Swept, Txn};
 use rusqlite::OpenFlags;
 use tokio::sync::Mutex;
 
-pub use inspect::{Inspection, inspect};
+pub use inspect::inspect;
 
+use crate::inspection::Inspection;
 use crate::mapping::Mapping;
-use inspect::Found;
+use inspect::{Found, Seen};
 use lane::{Listener, Pool};
 use txn::SqliteTxn;
 
@@ -83,7 +84,7 @@ impl SqliteStore {
         SqliteOptions { busy }: SqliteOptions,
         flags: OpenFlags,
     ) -> Result<Self, StoreError> {
-        let Inspection { faults, notes, found } = inspect::look(path, &mapping, flags, busy)?;
+        let Seen { inspection: Inspection { faults, notes }, found } = inspect::look(path, &mapping, flags, busy)?;
         if !faults.is_empty() {
             return Err(StoreError::Mapping(format!("{}:\n{}", path.display(), faults.join("\n"))));
         }
@@ -91,7 +92,7 @@ impl SqliteStore {
             tracing::info!(database = %path.display(), "{note}");
         }
         let engine = format!("SQLite {}", rusqlite::version());
-        let capabilities = Capabilities { text_chars_max: found.text_chars_max, engine };
+        let capabilities = Capabilities { text_chars_max: found.text_chars_max, engine, ..Capabilities::default() };
         let plan = Plan { path: path.to_owned(), mapping, found, flags, busy };
         Ok(Self { pool: Arc::new(Pool::new(Arc::new(plan))), listener: Mutex::default(), capabilities })
     }

@@ -12,7 +12,7 @@ use landbridge_flow::conformance::{CASES, Harness, WORKED_EXAMPLE, worked_exampl
 use landbridge_flow::ports::Store;
 use landbridge_stores::memory::{MemoryOptions, MemoryRow, MemoryStore};
 use landbridge_stores::sqlite::{SqliteOptions, SqliteStore};
-use landbridge_stores::{Mapping, Numbering};
+use landbridge_stores::{Mapping, Numbering, Source, Table, TableName};
 use rusqlite::{Connection, params};
 
 struct InMemory(MemoryStore);
@@ -91,16 +91,20 @@ fn file(folder: &Path) -> PathBuf {
 
 fn mapping(numbering: Numbering) -> Mapping {
     Mapping {
-        table: "NOTE".into(),
+        source: Source::Table(Table {
+            name: TableName::plain("NOTE"),
+            numbering,
+            insert: [("PUBLIC".into(), "1".into())].into(),
+            marker: [("PUBLIC".into(), "0".into())].into(),
+        }),
         problem: "TICKET".into(),
         work: "NO".into(),
         text: "BODY".into(),
-        numbering,
         within: None,
         share: Some("PUBLIC = 1".into()),
         fields: Default::default(),
-        insert: [("PUBLIC".into(), "1".into())].into(),
-        marker: [("PUBLIC".into(), "0".into())].into(),
+        also: vec![],
+        markers: None,
         problems: None,
         peers: [("N".parse().unwrap(), None), ("1".parse().unwrap(), None)].into(),
         phrases: vec!["copy in system".into()],

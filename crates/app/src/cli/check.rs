@@ -217,7 +217,7 @@ async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -
     };
     let capabilities = site.bridge.store.capabilities().clone();
     report.ok("database", format!("{} ({})", site.database(), capabilities.engine));
-    report.ok("mapping", format!("table {} and its columns are as the configuration says", config.mapping.table));
+    report.ok("mapping", format!("{} and its columns are as the configuration says", config.mapping.called()));
     match writable(config).await {
         Ok(()) => report.ok("writable", "a transaction was begun and taken back"),
         Err(e) => report.failure("writable", e.into()),

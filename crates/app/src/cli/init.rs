@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use landbridge_stores::Source;
 use landbridge_stores::mapping::Numbering;
 use landbridge_stores::sqlite::inspect;
 
@@ -206,7 +207,9 @@ fn numbers_itself(config: &Config) -> bool {
     let DatabaseUrl::Sqlite(path) = &config.database;
     let faults = |numbering| {
         let mut mapping = config.mapping.clone();
-        mapping.numbering = numbering;
+        if let Source::Table(table) = &mut mapping.source {
+            table.numbering = numbering;
+        }
         inspect(path, &mapping).map_or(0, |inspection| inspection.faults.len())
     };
     faults(Numbering::Generated) < faults(Numbering::PerProblem)

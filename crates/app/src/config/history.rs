@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use landbridge_core::scribe::DEFAULT_PHRASE;
-use landbridge_stores::mapping::{Mapping, Numbering, ProblemTable};
+use landbridge_stores::mapping::{Mapping, Numbering, ProblemTable, Source, Table};
 
 use super::check::{Checker, Section, TOP, Value};
 use super::env::is_name;
@@ -79,16 +79,15 @@ impl Checker<'_> {
         Some((
             name?,
             Mapping {
-                table: table?.text,
+                source: Source::Table(Table { name: table?.text.parse().ok()?, numbering: numbering?, insert, marker }),
                 problem: problem?.text,
                 work: work?.text,
                 text: text?.text,
-                numbering: numbering?,
                 within,
                 share,
                 fields,
-                insert,
-                marker,
+                also: Vec::new(),
+                markers: None,
                 problems: problems.flatten(),
                 peers: BTreeMap::new(),
                 phrases,
@@ -254,7 +253,14 @@ impl Checker<'_> {
             "id",
             "write `id = \"COLUMN\"`, the column that the history's problem column refers to",
         );
-        Some(ProblemTable { table: table?.text, id: id?.text, share })
+        Some(ProblemTable {
+            name: table?.text.parse().ok()?,
+            id: id?.text,
+            share,
+            fields: BTreeMap::new(),
+            link: None,
+            create: None,
+        })
     }
 
     /// A condition in SQL.

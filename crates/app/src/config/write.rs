@@ -282,21 +282,23 @@ mod tests {
 
     fn assert_same(config: &Config, answers: &InitAnswers) {
         let (mapping, history) = (&config.mapping, &answers.history);
+        let table = mapping.table().unwrap();
         assert_eq!(config.site.as_str(), answers.site);
         assert_eq!(config.key_file, Path::new("/etc/bridge").join(&answers.key_file));
         let file = answers.database_url.strip_prefix("sqlite:").unwrap();
         assert_eq!(config.database, DatabaseUrl::Sqlite(Path::new("/etc/bridge").join(file)));
         assert_eq!(config.history, history.name);
         assert_eq!(
-            (&mapping.table, &mapping.problem, &mapping.work, &mapping.text, mapping.numbering),
+            (&table.name.to_string(), &mapping.problem, &mapping.work, &mapping.text, table.numbering),
             (&history.table, &history.problem, &history.work, &history.text, history.numbering)
         );
         assert_eq!((&mapping.within, &mapping.share), (&history.within, &history.share));
         assert_eq!(
-            (&mapping.fields, &mapping.insert, &mapping.marker),
+            (&mapping.fields, &table.insert, &table.marker),
             (&history.fields, &history.insert, &history.marker)
         );
-        let problems = mapping.problems.clone().map(|p| ProblemAnswers { table: p.table, id: p.id, share: p.share });
+        let problems =
+            mapping.problems.clone().map(|p| ProblemAnswers { table: p.name.to_string(), id: p.id, share: p.share });
         assert_eq!(problems, answers.problem);
         assert_eq!(config.listen.map(|l| l.to_string()), answers.listen);
         assert_eq!(config.peers.len(), answers.peers.len());

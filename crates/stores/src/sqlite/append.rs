@@ -80,7 +80,7 @@ fn insert(
     values: &[Bound],
     row: &Append,
 ) -> Result<WorkId, Trouble> {
-    let per_problem = plan.mapping.numbering == Numbering::PerProblem;
+    let per_problem = plan.mapping.numbering() == Numbering::PerProblem;
     let number = if per_problem { known.highest.checked_add(1) } else { Some(0) };
     let number = number.ok_or_else(|| refused(Code::Value, "the problem's numbers are used up"))?;
     for (at, value) in values.iter().enumerate() {
@@ -147,8 +147,8 @@ impl Problems {
 fn stored_form(connection: &Connection, plan: &Plan, id: &ProblemId) -> Result<Value, Trouble> {
     if plan.found.problem.untyped {
         let mapping = &plan.mapping;
-        let problems = mapping.problems.as_ref().map(|t| (&t.table, &t.id));
-        for (table, column) in [(&mapping.table, &mapping.problem)].into_iter().chain(problems) {
+        let problems = mapping.problems.as_ref().map(|t| (t.name.name.as_str(), &t.id));
+        for (table, column) in [(statements::alias(mapping), &mapping.problem)].into_iter().chain(problems) {
             let mut statement = connection.prepare_cached(&statements::stored_form(table, column))?;
             let form = statement.query_row([values::problems_json([id], true)], |r| r.get(0)).optional()?;
             if let Some(form) = form {
@@ -162,7 +162,7 @@ fn stored_form(connection: &Connection, plan: &Plan, id: &ProblemId) -> Result<V
 /// The highest number that any row of the problem has; 0 where there is none, or where numbers are not ours to give.
 fn highest(connection: &Connection, plan: &Plan, id: &ProblemId) -> Result<i64, Trouble> {
     let mut highest = 0;
-    if plan.mapping.numbering == Numbering::PerProblem {
+    if plan.mapping.numbering() == Numbering::PerProblem {
         let mut statement = connection.prepare_cached(&statements::highest(&plan.mapping))?;
         for form in values::forms(id, plan.found.problem.untyped) {
             let work: Option<i64> = statement.query_row([form], |r| r.get(0)).optional()?;
@@ -208,7 +208,7 @@ impl Shape {
             .filter(|(name, column)| kind == Kind::Entry && came(name) && !by_expression(column))
             .collect();
         let mut numbered = vec![Bound::Problem, Bound::Text];
-        if mapping.numbering == Numbering::PerProblem {
+        if mapping.numbering() == Numbering::PerProblem {
             numbered.push(Bound::Number);
         }
         numbered.extend(fields.iter().map(|(name, _)| Bound::Field((*name).to_owned())));
@@ -233,9 +233,10 @@ impl Shape {
 
 /// The expressions of the mapping for a row of this kind: for a marker, `marker` column by column over `insert`.
 pub(super) fn expressions(mapping: &Mapping, kind: Kind) -> Vec<(&str, &str)> {
-    let mut all: Vec<(&str, &str)> = mapping.insert.iter().map(|(c, sql)| (c.as_str(), sql.as_str())).collect();
+    let Some(table) = mapping.table() else { return Vec::new() };
+    let mut all: Vec<(&str, &str)> = table.insert.iter().map(|(c, sql)| (c.as_str(), sql.as_str())).collect();
     if kind == Kind::Marker {
-        for (column, sql) in &mapping.marker {
+        for (column, sql) in &table.marker {
             all.retain(|(c, _)| !c.eq_ignore_ascii_case(column));
             all.push((column, sql));
         }

@@ -13,15 +13,14 @@ use super::fault::Trouble;
 use super::lane::{FLAGS, FileMark};
 use super::schema::{Affinity, Column, Table, table_names};
 use super::{session, statements};
+use crate::inspection::Inspection;
 use crate::mapping::{Mapping, Numbering};
 
 /// What was found out about a database and its mapping.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inspection {
-    /// What must be corrected before the bridge starts, a sentence each.
-    pub faults: Vec<String>,
-    /// What works, and still is worth a person's look.
-    pub notes: Vec<String>,
+pub(super) struct Seen {
+    /// For a person.
+    pub(super) inspection: Inspection,
     /// What the adapter works by.
     pub(super) found: Found,
 }
@@ -59,15 +58,15 @@ impl IdColumn {
 /// Where the file is missing, is no database, or does not answer. What is wrong with the mapping is in
 /// [`Inspection::faults`].
 pub fn inspect(path: &Path, mapping: &Mapping) -> Result<Inspection, StoreError> {
-    look(path, mapping, FLAGS, Duration::from_secs(5))
+    look(path, mapping, FLAGS, Duration::from_secs(5)).map(|seen| seen.inspection)
 }
 
 /// The same with these flags and this patience.
-pub(super) fn look(path: &Path, mapping: &Mapping, flags: OpenFlags, busy: Duration) -> Result<Inspection, StoreError> {
+pub(super) fn look(path: &Path, mapping: &Mapping, flags: OpenFlags, busy: Duration) -> Result<Seen, StoreError> {
     let file = FileMark::of(path)?;
-    let look = || -> Result<Inspection, Trouble> {
+    let look = || -> Result<Seen, Trouble> {
         let connection = session::connect(file.path(), flags, busy)?;
-        let mut inspector = Inspector { connection: &connection, mapping, seen: Inspection::default() };
+        let mut inspector = Inspector { connection: &connection, mapping, seen: Seen::default() };
         inspector.encoding()?;
         inspector.problem_table()?;
         inspector.history()?;
@@ -79,12 +78,12 @@ pub(super) fn look(path: &Path, mapping: &Mapping, flags: OpenFlags, busy: Durat
 struct Inspector<'a> {
     connection: &'a Connection,
     mapping: &'a Mapping,
-    seen: Inspection,
+    seen: Seen,
 }
 
 impl Inspector<'_> {
     fn fault(&mut self, sentence: String) {
-        self.seen.faults.push(sentence);
+        self.seen.inspection.faults.push(sentence);
     }
 
     fn encoding(&mut self) -> Result<(), Trouble> {
@@ -102,7 +101,7 @@ impl Inspector<'_> {
         let Some(mapped) = &self.mapping.problems else {
             return Ok(());
         };
-        let Some(table) = self.table("[problem] table", &mapped.table)? else {
+        let Some(table) = self.table("[problem] table", &mapped.name.name)? else {
             return Ok(());
         };
         if let Some(id) = self.column("[problem] id", &table, &mapped.id) {
@@ -114,7 +113,11 @@ impl Inspector<'_> {
 
     fn history(&mut self) -> Result<(), Trouble> {
         let m = self.mapping;
-        let Some(table) = self.table("[history] table", &m.table)? else {
+        let Some(mapped) = m.table() else {
+            self.fault("[history] read: statements come to SQLite with the next step".to_owned());
+            return Ok(());
+        };
+        let Some(table) = self.table("[history] table", &mapped.name.name)? else {
             return Ok(());
         };
         if table.kind != "table" {
@@ -132,7 +135,7 @@ impl Inspector<'_> {
         if let Some(text) = self.own_column("[history] text", &table, &m.text) {
             self.seen.found.text_chars_max = text.width();
             if matches!(text.affinity(), Affinity::Integer | Affinity::Real | Affinity::Numeric) {
-                self.seen.notes.push(format!(
+                self.seen.inspection.notes.push(format!(
                     "column {} is declared as {}, which SQLite takes for numbers: a text such as 007 would be kept as \
                      7 and is refused instead. Declare it as TEXT",
                     text.name, text.declared
@@ -155,7 +158,7 @@ impl Inspector<'_> {
             // A misspelt column would be asked for twice, the second time with the wrong advice.
             self.columns_without_value(&table);
         }
-        if self.seen.faults.is_empty() {
+        if self.seen.inspection.faults.is_empty() {
             self.appends();
         }
         Ok(())
@@ -197,7 +200,7 @@ impl Inspector<'_> {
 
     fn wants_index(&mut self, table: &Table, column: &Column) {
         if table.kind == "table" && !table.is_indexed(column) {
-            self.seen.notes.push(format!(
+            self.seen.inspection.notes.push(format!(
                 "no index of table {} begins with column {}, so that each look at a problem reads the whole table: \
                  create index {} on {} ({})",
                 table.name,
@@ -213,7 +216,7 @@ impl Inspector<'_> {
         let (name, gives_out) = (&table.name, table.gives_out(work));
         match work.affinity() {
             Affinity::Integer | Affinity::Numeric => {}
-            Affinity::Blob => self.seen.notes.push(format!(
+            Affinity::Blob => self.seen.inspection.notes.push(format!(
                 "column {} of table {name} has no type; only rows with a whole number in it are bridged",
                 work.name
             )),
@@ -223,7 +226,7 @@ impl Inspector<'_> {
                 work.name, work.declared
             )),
         }
-        match self.mapping.numbering {
+        match self.mapping.numbering() {
             Numbering::PerProblem if !table.is_unique([&self.mapping.problem, &self.mapping.work]) => {
                 let instead = if gives_out {
                     "SQLite gives out the numbers of that column itself: write numbering = \"generated\"".to_owned()
@@ -290,7 +293,8 @@ impl Inspector<'_> {
 
     fn expressions(&mut self, table: &Table) -> Result<(), Trouble> {
         let m = self.mapping;
-        let given = m.insert.iter().map(|e| ("insert", e)).chain(m.marker.iter().map(|e| ("marker", e)));
+        let Some(mapped) = m.table() else { return Ok(()) };
+        let given = mapped.insert.iter().map(|e| ("insert", e)).chain(mapped.marker.iter().map(|e| ("marker", e)));
         for (section, (column, sql)) in given {
             let key = format!("[history.{section}] {column}");
             self.own_column(&key, table, column);

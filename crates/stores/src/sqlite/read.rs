@@ -22,7 +22,7 @@ pub(super) fn rows(
     let visible = visible(connection, plan, problems)?;
     let mut found: HashMap<&ProblemId, ProblemRows> = HashMap::with_capacity(problems.len());
     for problem in problems {
-        found.insert(problem, ProblemRows { visible: visible.contains(problem), rows: Vec::new() });
+        found.insert(problem, ProblemRows { visible: visible.contains(problem), ..ProblemRows::default() });
     }
     let sql = statements::rows(&plan.mapping, &[statements::open_to(&plan.mapping, peer)]);
     each_row(connection, plan, &sql, problems, |problem, work, marker, row| {
@@ -84,7 +84,7 @@ pub(super) fn bodies(
     plan: &Plan,
     asked: &[(ProblemId, WorkId)],
 ) -> Result<Vec<Option<Body>>, Trouble> {
-    let json = match plan.mapping.numbering {
+    let json = match plan.mapping.numbering() {
         Numbering::Generated => values::works_json(asked),
         Numbering::PerProblem => values::pairs_json(asked, plan.found.problem.untyped),
     };
@@ -198,7 +198,7 @@ pub(super) fn conditions(
         .collect();
     if let Some(table) = &mapping.problems {
         let passes = visible(connection, plan, std::slice::from_ref(problem))?.contains(problem);
-        let there = format!("{} is in {}", table.id, table.table);
+        let there = format!("{} is in {}", table.id, table.name);
         let sql = table.share.as_ref().map_or_else(|| there.clone(), |share| format!("{there} and {share}"));
         conditions.push(Condition { name: "problem.share".to_owned(), peer: None, sql, passes });
     }

@@ -6,7 +6,7 @@
 
 use landbridge_core::SiteName;
 
-use crate::mapping::{Mapping, Numbering, ProblemTable};
+use crate::mapping::{Mapping, Numbering, ProblemTable, Source};
 
 /// Begins a read: with the first look at the database its snapshot is taken.
 pub(super) const BEGIN_READ: &str = "begin deferred; select 1 from sqlite_schema limit 1";
@@ -58,6 +58,19 @@ fn asked(table: &str, id: &str) -> String {
     )
 }
 
+/// What a statement calls the history: its table, or the query of the mapping.
+pub(super) fn alias(m: &Mapping) -> &str {
+    m.table().map_or("history", |table| &table.name.name)
+}
+
+/// The history in a `from`.
+fn source(m: &Mapping) -> String {
+    match &m.source {
+        Source::Table(table) => quoted(&table.name.name),
+        Source::Statements(statements) => format!("({}\n) as {}", statements.read, quoted(alias(m))),
+    }
+}
+
 /// The columns of the history under their mapped names.
 struct Names {
     table: String,
@@ -68,12 +81,8 @@ struct Names {
 
 impl Names {
     fn of(m: &Mapping) -> Self {
-        Self {
-            table: quoted(&m.table),
-            problem: column(&m.table, &m.problem),
-            work: column(&m.table, &m.work),
-            text: column(&m.table, &m.text),
-        }
+        let of = alias(m);
+        Self { table: source(m), problem: column(of, &m.problem), work: column(of, &m.work), text: column(of, &m.text) }
     }
 
     /// What makes a row of the table a row of a history. The plus keeps the planner from reading by number.
@@ -127,7 +136,7 @@ pub(super) fn open_to<'m>(m: &'m Mapping, peer: Option<&SiteName>) -> Vec<&'m st
 
 /// Of the problems in the JSON array `?1`, those that are there and may be delivered to.
 pub(super) fn visible(t: &ProblemTable) -> String {
-    let (table, id) = (quoted(&t.table), column(&t.table, &t.id));
+    let (table, id) = (quoted(&t.name.name), column(&t.name.name, &t.id));
     let share = part(t.share.as_deref());
     format!("select cast({id} as text)\n{}\n  and {share} is true", asked(&table, &id))
 }
@@ -137,8 +146,8 @@ pub(super) fn visible(t: &ProblemTable) -> String {
 pub(super) fn bodies(m: &Mapping) -> String {
     let names = Names::of(m);
     let (table, problem, work, text) = (&names.table, &names.problem, &names.work, &names.text);
-    let fields: String = m.fields.values().map(|f| format!(", {}", column(&m.table, f))).collect();
-    let asked = match m.numbering {
+    let fields: String = m.fields.values().map(|f| format!(", {}", column(alias(m), f))).collect();
+    let asked = match m.numbering() {
         Numbering::Generated => format!("{work} in (select value from json_each(?1))"),
         Numbering::PerProblem => {
             format!("({problem}, {work}) in (select value ->> 0, value ->> 1 from json_each(?1))")
@@ -173,7 +182,7 @@ pub(super) fn stored_form(table: &str, id: &str) -> String {
 /// Brings back the number, the problem as it is kept, and whether the text is kept as it was sent.
 pub(super) fn append(m: &Mapping, fields: &[&str], expressions: &[(&str, &str)]) -> String {
     let mut columns = vec![quoted(&m.problem), quoted(&m.text)];
-    if m.numbering == Numbering::PerProblem {
+    if m.numbering() == Numbering::PerProblem {
         columns.push(quoted(&m.work));
     }
     columns.extend(fields.iter().map(|f| quoted(f)));

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use landbridge_core::{ProblemId, SiteName, WorkId};
+use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
-use landbridge_flow::ports::{Append, Body, Mode, ProblemRows, Shard, Txn};
+use landbridge_flow::ports::{Append, Body, Mode, NewProblem, ProblemRows, Shard, Txn};
 use rusqlite::Connection;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -96,6 +96,14 @@ impl Txn for SqliteTxn {
         self.for_writing()?;
         let rows = rows.to_vec();
         self.run(move |connection, plan| append::append(connection, plan, &rows)).await
+    }
+
+    async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {
+        Ok(vec![Vec::new(); homes.len()])
+    }
+
+    async fn create(&mut self, _problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
+        Err(StoreError::Mapping("[problem] create is not set".to_owned()))
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {

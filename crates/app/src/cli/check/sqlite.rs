@@ -44,14 +44,15 @@ pub(super) fn report(report: &mut Report, config: &Config) {
         "SQLite has no rights on columns: whoever can open the file can read and write everything in it",
     );
     let mapping = &config.mapping;
-    let mut tables = vec![(mapping.table.as_str(), vec![mapping.problem.as_str(), &mapping.work, &mapping.text])];
+    let Some(history) = mapping.table() else { return };
+    let mut tables = vec![(history.name.name.as_str(), vec![mapping.problem.as_str(), &mapping.work, &mapping.text])];
     if let Some(problems) = &mapping.problems {
-        tables.push((&problems.table, vec![&problems.id]));
+        tables.push((&problems.name.name, vec![&problems.id]));
     }
     for (i, (table, mut named)) in tables.into_iter().enumerate() {
         let conditions: Vec<&str> = if i == 0 {
             named.extend(mapping.fields.values().map(String::as_str));
-            named.extend(mapping.insert.keys().chain(mapping.marker.keys()).map(String::as_str));
+            named.extend(history.insert.keys().chain(history.marker.keys()).map(String::as_str));
             [&mapping.within, &mapping.share]
                 .into_iter()
                 .chain(mapping.peers.values())
