@@ -250,6 +250,11 @@ impl Ledger {
         names
     }
 
+    /// What the markers say that `peer` calls the problem; nothing where no marker names that site.
+    pub fn name_of(&self, peer: &SiteName) -> Option<&ProblemId> {
+        self.names.get(peer)
+    }
+
     /// The texts of the markers, for the scribe to write none of them again.
     pub fn marker_texts(&self) -> &BTreeSet<String> {
         &self.texts
@@ -289,7 +294,9 @@ impl Ledger {
         let mut told = BTreeSet::new();
         let none = IdSet::new();
         let mut markers = Vec::new();
-        for peer in self.peers() {
+        // A link alone is a statement too: what other sites call the problem.
+        let sites: BTreeSet<_> = self.peers().into_iter().chain(self.names.keys()).collect();
+        for peer in sites {
             let (held, lost) = (self.held.get(peer).unwrap_or(&none), self.lost.get(peer).unwrap_or(&none));
             let adopted = self.adopted.get(peer).unwrap_or(&none);
             let mut copies = Vec::new();

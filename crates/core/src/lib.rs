@@ -12,6 +12,7 @@ pub mod judge;
 pub mod ledger;
 pub mod marker;
 pub mod message;
+pub mod pairing;
 pub mod pending;
 pub mod scribe;
 pub mod seal;

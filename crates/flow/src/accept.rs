@@ -1,6 +1,7 @@
 //! Receiving: one transaction for a batch (DESIGN §5).
 //!
 //! ```text
+//! targets   which problem here each delivery is for                                                (pairing.rs)
 //! lock      all shards of the batch, in ascending order, before the first read
 //! judge     each entry against the ledger of its problem: known, fresh, differs, wanted, refused
 //! append    the fresh entries of all problems, then a marker for the sender in each problem        (append.rs)
@@ -11,27 +12,49 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use landbridge_core::judge::{self, Deliverer, Outcome, Verdict};
+use landbridge_core::judge::{self, Deliverer};
 use landbridge_core::message::{Code, Delivery, Receipt, Refusal, Refused};
-use landbridge_core::{Digest, ProblemId, SiteName, WorkId};
+use landbridge_core::pairing::{Link, confirm, is_remembered, own_name};
+use landbridge_core::{Digest, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::append::append_cases;
-use crate::bridge::{Bridge, PeerPolicy, shards};
+use crate::bridge::{Bridge, PeerPolicy};
 use crate::case::{Case, refuse};
 use crate::error::StoreError;
-use crate::ports::{Mode, Txn};
+use crate::pairing::{Target, create, targets};
+use crate::ports::{Mode, NewProblem, ProblemRows, Txn};
+
+/// How often targets are looked for again because somebody linked or created a problem meanwhile.
+const TARGET_TRIES_MAX: usize = 16;
+/// How many deliveries of one batch to one problem are taken, one after the other.
+const ROUNDS_MAX: usize = 8;
 
 /// Takes the deliveries of `from` and says, for each, what this site holds now. Nothing is kept where it fails.
+///
+/// A problem is in one delivery. Where sites number alike and it is in two, nothing is said of the second; where they do
+/// not, two problems there may be linked with one here, which is told to the second when the first is through.
 pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
-    // A problem is in one delivery; where it is in two, nothing is said of the second.
-    let mut seen = HashSet::new();
-    let first: Vec<_> = deliveries.iter().map(|d| seen.insert(local(bridge, from, d))).collect();
-    if first.iter().all(|first| *first) {
-        return accept_apart(bridge, from, deliveries).await;
+    let mut receipts = vec![Receipt::default(); deliveries.len()];
+    let mut left: Vec<usize> = (0..deliveries.len()).collect();
+    for _ in 0..if bridge.is_linked() { ROUNDS_MAX } else { 1 } {
+        let batch: Vec<_> = left.iter().filter_map(|at| deliveries.get(*at)).cloned().collect();
+        let mut seen = HashSet::new();
+        let first: Vec<_> = targets(bridge, from, &batch)
+            .await?
+            .into_iter()
+            .map(|target| matches!(target, Target::Nowhere(_)) || seen.insert(target))
+            .collect();
+        let (now, later): (Vec<_>, Vec<_>) = left.into_iter().zip(first).partition(|(_, first)| *first);
+        let batch: Vec<_> = now.iter().filter_map(|(at, _)| deliveries.get(*at)).cloned().collect();
+        for ((at, _), receipt) in now.into_iter().zip(accept_apart(bridge, from, &batch).await?) {
+            receipts[at] = receipt;
+        }
+        left = later.into_iter().map(|(at, _)| at).collect();
+        if left.is_empty() {
+            break;
+        }
     }
-    let once: Vec<_> = deliveries.iter().zip(&first).filter(|(_, first)| **first).map(|(d, _)| d.clone()).collect();
-    let mut receipts = accept_apart(bridge, from, &once).await?.into_iter();
-    Ok(first.iter().map(|first| if *first { receipts.next() } else { None }.unwrap_or_default()).collect())
+    Ok(receipts)
 }
 
 /// One transaction, or, where the database looks at a constraint only when it commits, as few as find the entry at
@@ -44,10 +67,10 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
     match deliveries {
         [] => Ok(Vec::new()),
         [one] if one.entries.len() <= 1 => {
-            let problem = local(bridge, from, one);
+            let problem = called(bridge, from, one);
             let mut receipt = Receipt { names: one.names.clone(), ..Receipt::default() };
             for entry in &one.entries {
-                if let Some(problem) = &problem {
+                if let Some(problem) = problem {
                     refuse(bridge, from, problem, &entry.origin, refusal.0, &refusal.1, &mut receipt);
                 }
             }
@@ -79,51 +102,145 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
     }
 }
 
-/// This site's id of the problem. Sites number alike (`same-id`), so it is the sender's; a sender that thinks that we
-/// call it otherwise means a problem that is not here.
-fn local(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Option<ProblemId> {
-    let theirs = delivery.names.get(from)?;
-    let ours = delivery.names.get(bridge.site()).unwrap_or(theirs);
-    (ours == theirs).then(|| theirs.clone())
+/// How a delivery's problem is called in what an operator reads, where it was not found here.
+fn called<'a>(bridge: &Bridge, from: &SiteName, delivery: &'a Delivery) -> Option<&'a ProblemId> {
+    delivery.names.get(bridge.site()).or_else(|| delivery.names.get(from))
 }
 
 async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
     let policy = bridge.peers.get(from).cloned().unwrap_or_default();
-    let problems: Vec<_> = deliveries.iter().filter_map(|d| local(bridge, from, d)).collect();
-    let mut txn = bridge.store.begin(Mode::Write).await?;
-    txn.lock(&shards(&problems)).await?;
+    for _ in 0..TARGET_TRIES_MAX {
+        if let Some(receipts) = accept_under_locks(bridge, from, &policy, deliveries).await? {
+            return Ok(receipts);
+        }
+    }
+    Err(StoreError::Taken)
+}
 
+/// Nothing where a problem that was to be created is there meanwhile, so that its shard is not locked.
+async fn accept_under_locks(
+    bridge: &Bridge,
+    from: &SiteName,
+    policy: &PeerPolicy,
+    deliveries: &[Delivery],
+) -> Result<Option<Vec<Receipt>>, StoreError> {
+    let deliverer = Deliverer { from, relay_from: &policy.relay_from, entry_bytes_max: bridge.limits.entry_bytes_max };
+    let mut targets = targets(bridge, from, deliveries).await?;
+    let mut txn = bridge.store.begin(Mode::Write).await?;
+    txn.lock(&targets.iter().filter_map(Target::shard).collect()).await?;
+    let Some(mut refused) = create_targets(bridge, &deliverer, txn.as_mut(), deliveries, &mut targets).await? else {
+        return Ok(None);
+    };
+
+    let here = |target: &Target| if let Target::Here(problem) = target { Some(problem.clone()) } else { None };
+    let problems: Vec<_> = targets.iter().filter_map(here).collect();
     let mut read = txn.rows(&problems, Some(from)).await?.into_iter();
     let mut cases = Vec::with_capacity(deliveries.len());
     let mut receipts = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        let visible =
-            local(bridge, from, delivery).and_then(|p| read.next().map(|r| (p, r))).filter(|(_, r)| r.visible);
-        match visible {
-            Some((problem, read)) => {
+    for (at, (delivery, target)) in deliveries.iter().zip(&targets).enumerate() {
+        let found = match target {
+            Target::Here(problem) => read.next().map(|read| pair(bridge, from, delivery, problem, read)),
+            Target::New(home) => Some(Ok(Case::not_here(bridge, &deliverer, home, delivery))),
+            Target::Nowhere(code) => Some(Err(*code)),
+        };
+        match found.unwrap_or(Err(Code::UnknownProblem)) {
+            Ok(case) => {
                 receipts.push(None);
-                cases.push(Case::new(bridge, delivery, problem, read));
+                cases.push(case);
             }
-            None => receipts.push(Some(unknown(bridge, from, delivery))),
+            Err(code) => {
+                let why = refused.remove(&at).unwrap_or((Refusal::of(code), reason(code).to_owned()));
+                receipts.push(Some(not_paired(bridge, from, delivery, &why)));
+            }
         }
     }
-    judge_all(bridge, &policy, from, txn.as_mut(), &mut cases).await?;
-    append_cases(bridge, &policy, from, txn.as_mut(), &mut cases).await?;
+    judge_all(bridge, &deliverer, txn.as_mut(), &mut cases).await?;
+    append_cases(bridge, policy, from, txn.as_mut(), &mut cases).await?;
     txn.commit().await?;
 
-    let mut done = cases.iter().map(|case| case.receipt(bridge, &policy, from));
-    Ok(receipts.into_iter().filter_map(|refused| refused.or_else(|| done.next())).collect())
+    let mut done = cases.iter().map(|case| case.receipt(bridge, policy, from));
+    Ok(Some(receipts.into_iter().filter_map(|refused| refused.or_else(|| done.next())).collect()))
+}
+
+/// Creates the problems to which something can be appended, under the locks of their home names. Whose problem the table
+/// does not take has the reason in what comes back.
+async fn create_targets(
+    bridge: &Bridge,
+    deliverer: &Deliverer<'_>,
+    txn: &mut dyn Txn,
+    deliveries: &[Delivery],
+    targets: &mut [Target],
+) -> Result<Option<BTreeMap<usize, (Refusal, String)>>, StoreError> {
+    let (mut places, mut wanted) = (Vec::new(), Vec::new());
+    for (at, (delivery, target)) in deliveries.iter().zip(targets.iter()).enumerate() {
+        let Target::New(home) = target else { continue };
+        if Case::not_here(bridge, deliverer, home, delivery).fresh().is_empty() {
+            continue;
+        }
+        places.push(at);
+        wanted.push(NewProblem { home: home.clone(), fields: delivery.fields.clone() });
+    }
+    let homes: Vec<_> = wanted.iter().map(|new| new.home.clone()).collect();
+    if !homes.is_empty() && txn.find(&homes).await?.iter().any(|found| !found.is_empty()) {
+        return Ok(None);
+    }
+    let mut refused = BTreeMap::new();
+    for (at, created) in places.into_iter().zip(create(txn, &wanted).await?) {
+        match created {
+            Ok(problem) => targets[at] = Target::Here(problem),
+            Err(why) => {
+                targets[at] = Target::Nowhere(why.0.code);
+                refused.insert(at, why);
+            }
+        }
+    }
+    Ok(Some(refused))
+}
+
+/// The problem that was found, once its own markers confirm that it is the one that the delivery is for.
+fn pair<'a>(
+    bridge: &Bridge,
+    from: &SiteName,
+    delivery: &'a Delivery,
+    problem: &ProblemId,
+    read: ProblemRows,
+) -> Result<Case<'a>, Code> {
+    let named = own_name(bridge.site(), delivery) == Some(problem) || !bridge.is_linked();
+    if !read.visible {
+        return Err(if named { Code::UnknownProblem } else { Code::Unpaired });
+    }
+    let mut case = Case::new(bridge, delivery, problem.clone(), read);
+    if bridge.is_linked() {
+        case.link = confirm(&case.ledger, case.read.home.as_ref(), from, delivery)?;
+        let theirs = delivery.names.get(from).map(|theirs| ProblemName::new(from.clone(), theirs.clone()));
+        let linked_with = theirs.and_then(|theirs| bridge.links.of(&theirs));
+        if case.link == Link::New && linked_with.is_some_and(|other| other != *problem) {
+            return Err(Code::Conflict);
+        }
+    }
+    Ok(case)
+}
+
+/// Why there is no problem for a delivery, as the operator reads it.
+fn reason(code: Code) -> &'static str {
+    match code {
+        Code::Unpaired => "it is linked with no problem here; say `landbridge link`, or set [problem] create",
+        Code::LinkLost => {
+            "the problem of that number here knows nothing of it: after a restore the number may be another's; look at \
+             both, then say `landbridge link --replace`"
+        }
+        Code::Conflict => "a problem here is linked with another of that site's; look at both, then say `landbridge link --replace`",
+        _ => "no such problem here, or [problem] share hides it",
+    }
 }
 
 async fn judge_all(
     bridge: &Bridge,
-    policy: &PeerPolicy,
-    from: &SiteName,
+    deliverer: &Deliverer<'_>,
     txn: &mut dyn Txn,
     cases: &mut [Case<'_>],
 ) -> Result<(), StoreError> {
-    let deliverer = Deliverer { from, relay_from: &policy.relay_from, entry_bytes_max: bridge.limits.entry_bytes_max };
-    let lookups = |case: &Case<'_>| judge::lookups(&case.ledger, &case.read.rows, &deliverer, &case.delivery.entries);
+    let lookups = |case: &Case<'_>| judge::lookups(&case.ledger, &case.read.rows, deliverer, &case.delivery.entries);
     let wanted: Vec<_> = cases.iter().map(lookups).collect();
     let asked: Vec<_> =
         cases.iter().zip(&wanted).flat_map(|(case, rows)| rows.iter().map(|w| (case.problem.clone(), *w))).collect();
@@ -131,38 +248,21 @@ async fn judge_all(
     for (case, rows) in cases.iter_mut().zip(wanted) {
         let digest = |row: WorkId| bodies.next().flatten().and_then(|b| b.text).map(|t| (row, Digest::of(&t)));
         let texts: BTreeMap<_, _> = rows.into_iter().filter_map(digest).collect();
-        let entries = &case.delivery.entries;
-        case.verdicts =
-            (bridge.decisions.judge)(&bridge.scribe, &deliverer, &case.ledger, &case.read.rows, &texts, entries);
-        case.outcomes = case
-            .verdicts
-            .iter()
-            .map(|v| match v {
-                Verdict::Known(row) => Outcome::Known(*row),
-                _ => Outcome::Absent,
-            })
-            .collect();
+        case.judge(bridge, deliverer, &texts);
+        if case.link == Link::Forgotten && !is_remembered(&case.ledger, deliverer.from, &case.verdicts) {
+            case.refuse_all(Code::LinkLost);
+        }
     }
     Ok(())
 }
 
-/// The receipt for a problem that is not here or not visible: both answer alike.
-fn unknown(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Receipt {
+/// The receipt for a problem that is not here, not visible (both answer alike), or not linked.
+fn not_paired(bridge: &Bridge, from: &SiteName, delivery: &Delivery, why: &(Refusal, String)) -> Receipt {
     let mut receipt = Receipt { names: delivery.names.clone(), ..Receipt::default() };
-    let problem = local(bridge, from, delivery);
     for entry in &delivery.entries {
-        let refusal = Refusal::of(Code::UnknownProblem);
-        match &problem {
-            Some(problem) => refuse(
-                bridge,
-                from,
-                problem,
-                &entry.origin,
-                refusal,
-                "no such problem here, or [problem] share hides it",
-                &mut receipt,
-            ),
-            None => receipt.refused.push(Refused { origin: entry.origin.clone(), refusal }),
+        match called(bridge, from, delivery) {
+            Some(problem) => refuse(bridge, from, problem, &entry.origin, why.0, &why.1, &mut receipt),
+            None => receipt.refused.push(Refused { origin: entry.origin.clone(), refusal: why.0 }),
         }
     }
     receipt

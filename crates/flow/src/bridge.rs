@@ -7,10 +7,14 @@ use std::time::Duration;
 use landbridge_core::entry::Row;
 use landbridge_core::judge::{self, Deliverer, Verdict};
 use landbridge_core::message::{Entry, Receipt, Refusal};
+use landbridge_core::pairing;
 use landbridge_core::pending::{self, Sent};
-use landbridge_core::{Digest, IdSet, Ledger, Origin, OriginSet, ProblemId, Scribe, SiteName, WorkId};
+use landbridge_core::{
+    Digest, Fields, IdSet, Ledger, Origin, OriginSet, ProblemId, ProblemName, Scribe, SiteName, WorkId,
+};
 
-use crate::ports::{Shard, Store};
+use crate::pairing::{Links, Pairing};
+use crate::ports::{ProblemRows, Shard, Store};
 
 /// What one peer may see and do (DESIGN §5, §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +144,10 @@ pub struct Bridge {
     pub observer: Arc<dyn Observer>,
     /// How to decide.
     pub decisions: Decisions,
+    /// How problems of two sites are matched.
+    pub pairing: Pairing,
+    /// What markers say of other sites' names.
+    pub links: Links,
 }
 
 impl Bridge {
@@ -160,6 +168,8 @@ impl Bridge {
             pauses: Pauses::default(),
             observer,
             decisions: Decisions::DESIGN,
+            pairing: Pairing::SameId,
+            links: Links::default(),
         }
     }
 
@@ -170,13 +180,41 @@ impl Bridge {
 
     /// The ledger of `problem` as its rows say.
     pub fn ledger(&self, problem: &ProblemId, rows: &[Row]) -> Ledger {
-        Ledger::fold(&self.scribe, problem, rows)
+        let ledger = Ledger::fold(&self.scribe, problem, rows);
+        if self.is_linked() {
+            self.links.learn(&ledger);
+        }
+        ledger
     }
 
-    /// The names of a problem in a message that this site believes. Sites number alike (`same-id`): each calls it as this
-    /// one does, so nothing that a peer says of names is recorded.
-    pub(crate) fn heard(&self, _said: &BTreeMap<SiteName, ProblemId>) -> BTreeMap<SiteName, ProblemId> {
-        BTreeMap::new()
+    /// Whether sites number their problems differently.
+    pub fn is_linked(&self) -> bool {
+        self.pairing != Pairing::SameId
+    }
+
+    /// The names of a problem in a message of `peer` that this site believes: none where sites number alike, since then
+    /// each calls it as this one does.
+    pub(crate) fn heard(
+        &self,
+        peer: &SiteName,
+        said: &BTreeMap<SiteName, ProblemId>,
+    ) -> BTreeMap<SiteName, ProblemId> {
+        match (self.pairing, self.peers.get(peer)) {
+            (Pairing::Linked { .. }, Some(policy)) => pairing::believed(said, peer, &policy.relay_from),
+            (Pairing::Linked { .. }, None) => pairing::believed(said, peer, &BTreeSet::new()),
+            (Pairing::SameId, _) => BTreeMap::new(),
+        }
+    }
+
+    /// What a delivery to `peer` says of the problem itself: its home name, where that is another site's, and its shared
+    /// columns while the peer may have to create it.
+    pub(crate) fn introduce(&self, peer: &SiteName, ledger: &Ledger, read: &mut ProblemRows) -> Introduced {
+        if !self.is_linked() {
+            return Introduced::default();
+        }
+        let home = read.home.take().filter(|home| home.site != *self.site());
+        let is_known = ledger.name_of(peer).is_some();
+        Introduced { home, fields: if is_known { Fields::new() } else { std::mem::take(&mut read.fields) } }
     }
 
     pub(crate) fn tell_if_suspended(&self, ledger: &Ledger) {
@@ -185,6 +223,15 @@ impl Bridge {
             self.observer.event(&Event::Suspended { problem: ledger.problem(), rows: &rows });
         }
     }
+}
+
+/// What a delivery says of the problem itself.
+#[derive(Debug, Default)]
+pub(crate) struct Introduced {
+    /// What the problem is called where it was first seen.
+    pub(crate) home: Option<ProblemName>,
+    /// Its shared columns.
+    pub(crate) fields: Fields,
 }
 
 /// The shards of these problems.

@@ -1,9 +1,12 @@
 //! One problem of a batch on its way through the receiver: what was delivered, what is here, what was decided and what
 //! became of it; and the receipt that tells the sender.
 
-use landbridge_core::judge::{self, Outcome, Verdict};
+use std::collections::BTreeMap;
+
+use landbridge_core::judge::{self, Deliverer, Outcome, Verdict};
 use landbridge_core::message::{Belief, Code, Delivery, Receipt, Refusal, Refused};
-use landbridge_core::{Ledger, Origin, ProblemId, SiteName};
+use landbridge_core::pairing::Link;
+use landbridge_core::{Digest, Ledger, Origin, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::bridge::{Bridge, Event, PeerPolicy};
 use crate::error::StoreError;
@@ -19,13 +22,55 @@ pub(crate) struct Case<'a> {
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) refused: Vec<(usize, Refusal, String)>,
+    /// How the problem and the sender's are linked.
+    pub(crate) link: Link,
+    /// Whether the sender may be told what the problem is called here.
+    paired: bool,
 }
 
 impl<'a> Case<'a> {
     pub(crate) fn new(bridge: &Bridge, delivery: &'a Delivery, problem: ProblemId, read: ProblemRows) -> Self {
         let ledger = bridge.ledger(&problem, &read.rows);
         bridge.tell_if_suspended(&ledger);
-        Self { delivery, problem, read, ledger, verdicts: vec![], outcomes: vec![], refused: vec![] }
+        Self {
+            delivery,
+            problem,
+            read,
+            ledger,
+            verdicts: vec![],
+            outcomes: vec![],
+            refused: vec![],
+            link: Link::Known,
+            paired: true,
+        }
+    }
+
+    /// A problem that is not here: nothing is known of it, and nothing of it is fresh unless it is created.
+    pub(crate) fn not_here(
+        bridge: &Bridge,
+        deliverer: &Deliverer<'_>,
+        home: &ProblemName,
+        delivery: &'a Delivery,
+    ) -> Self {
+        let mut case = Self::new(bridge, delivery, home.problem.clone(), ProblemRows::default());
+        case.paired = false;
+        case.judge(bridge, deliverer, &BTreeMap::new());
+        case
+    }
+
+    /// Decides what each entry is. `texts` has the digests of the rows that [`judge::lookups`] named.
+    pub(crate) fn judge(&mut self, bridge: &Bridge, deliverer: &Deliverer<'_>, texts: &BTreeMap<WorkId, Digest>) {
+        let (rows, entries) = (&self.read.rows, &self.delivery.entries);
+        self.verdicts = (bridge.decisions.judge)(&bridge.scribe, deliverer, &self.ledger, rows, texts, entries);
+        let outcome = |v: &Verdict| if let Verdict::Known(row) = v { Outcome::Known(*row) } else { Outcome::Absent };
+        self.outcomes = self.verdicts.iter().map(outcome).collect();
+    }
+
+    /// Takes nothing of this delivery: its problem is not the one that is here.
+    pub(crate) fn refuse_all(&mut self, code: Code) {
+        self.verdicts = vec![Verdict::Refused(Refusal::of(code)); self.delivery.entries.len()];
+        self.outcomes = vec![Outcome::Absent; self.delivery.entries.len()];
+        self.paired = false;
     }
 
     /// The entries to append, by their place in the delivery.
@@ -51,13 +96,14 @@ impl<'a> Case<'a> {
         policy: &PeerPolicy,
         from: &SiteName,
     ) -> Result<Vec<Append>, StoreError> {
-        let heard = bridge.heard(&self.delivery.names);
+        let heard = bridge.heard(from, &self.delivery.names);
         let marker = judge::record(&self.ledger, from, self.delivery, &self.outcomes, !policy.onward, &heard);
         if marker.says_nothing() { Ok(vec![]) } else { markers(bridge, &self.ledger, from, marker) }
     }
 
     pub(crate) fn receipt(&self, bridge: &Bridge, policy: &PeerPolicy, from: &SiteName) -> Receipt {
         let names = [(bridge.site().clone(), self.problem.clone())].into();
+        let names = if self.paired { names } else { self.delivery.names.clone() };
         let mut receipt = Receipt { names, ..Receipt::default() };
         let mut appended = 0;
         let whole = self.delivery.entries.iter().zip(&self.outcomes).zip(&self.verdicts);
@@ -78,6 +124,7 @@ impl<'a> Case<'a> {
                         Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
                         Code::Suspended => "the problem is suspended; see `landbridge status`",
                         Code::MarkerText => "its text is a complete marker",
+                        Code::LinkLost => "the sender knows nothing of what was exchanged: its number may be another's after a restore",
                         _ => "see [limits]",
                     };
                     refuse(bridge, from, &self.problem, &entry.origin, *refusal, why, &mut receipt);
@@ -93,7 +140,7 @@ impl<'a> Case<'a> {
         if appended > 0 {
             bridge.observer.event(&Event::Received { peer: from, problem: &self.problem, entries: appended });
         }
-        if Belief::of(&self.ledger.exchanged(from)) != self.delivery.belief {
+        if self.paired && Belief::of(&self.ledger.exchanged(from)) != self.delivery.belief {
             receipt.knows = Some(judge::knows(&self.ledger, &self.read.rows, from, policy.relay));
         }
         receipt

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod operator;
 pub mod outbox;
 pub mod pace;
+pub mod pairing;
 pub mod ports;
 pub mod send;
 pub mod settle;
@@ -21,3 +22,4 @@ pub mod watch;
 
 pub use bridge::{Bridge, Decisions, Event, Limits, Observer, PeerPolicy};
 pub use error::{PeerError, Remedy, StoreError};
+pub use pairing::Pairing;

@@ -3,7 +3,9 @@
 //!
 //! Each is a marker like any other: in the history, sealed, written under the locks of DESIGN §5.
 
-use landbridge_core::{Group, IdSet, Ledger, Marker, ProblemId, Scribe, SiteName, WorkId};
+use std::collections::BTreeMap;
+
+use landbridge_core::{Group, IdSet, Ledger, Marker, ProblemId, ProblemName, Scribe, SiteName, WorkId};
 use thiserror::Error;
 
 use crate::append::append_and_read_back;
@@ -59,6 +61,10 @@ pub async fn adopt(
 ) -> Result<Recorded, StoreError> {
     let relay = bridge.peers.get(peer).is_some_and(|p| p.relay);
     let word = |ledger: &Ledger, rows: &[landbridge_core::entry::Row]| {
+        // What a peer does not call by any name it cannot hold.
+        if bridge.is_linked() && ledger.name_of(peer).is_none() {
+            return Ok((vec![], 0));
+        }
         let owed: IdSet = (bridge.decisions.pending)(ledger, rows, peer, relay).iter().map(|row| row.work).collect();
         let counted = owed.len();
         let mut marker = ledger.marker_for(peer, &Default::default());
@@ -66,6 +72,77 @@ pub async fn adopt(
         Ok((if marker.says_nothing() { vec![] } else { markers(bridge, ledger, peer, marker)? }, counted))
     };
     record(bridge, Some(peer), problems, dry, &bridge.scribe, false, &word).await
+}
+
+/// A link between a problem here and one of a peer's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The problem here.
+    pub problem: ProblemId,
+    /// What the peer calls it.
+    pub theirs: ProblemId,
+}
+
+/// What became of one link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkOutcome {
+    /// It is recorded now.
+    Linked,
+    /// It was there before.
+    Known,
+    /// The problem here is linked with this other one of the peer's.
+    LinkedWith(ProblemId),
+    /// This other problem here is linked with that one of the peer's.
+    Taken(ProblemId),
+    /// There is no such problem here, or `[problem] share` hides it.
+    Unknown,
+    /// The problem has markers that do not verify.
+    Suspended,
+}
+
+/// Records that these problems here and `peer`'s are the same. `replace`: also where either is linked with another.
+/// `dry`: only says what would come of it. Which problems are linked is known of those that [`Bridge::ledger`] has read.
+pub async fn link(
+    bridge: &Bridge,
+    peer: &SiteName,
+    pairs: &[Pair],
+    replace: bool,
+    dry: bool,
+) -> Result<Vec<LinkOutcome>, StoreError> {
+    let problems: Vec<_> = pairs.iter().map(|pair| pair.problem.clone()).collect();
+    loop {
+        let mut txn = bridge.store.begin(if dry { Mode::Read } else { Mode::Write }).await?;
+        if !dry {
+            txn.lock(&shards(&problems)).await?;
+        }
+        let (mut appends, mut outcomes, mut said) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (pair, read) in pairs.iter().zip(txn.rows(&problems, Some(peer)).await?) {
+            let ledger = bridge.ledger(&pair.problem, &read.rows);
+            let name = ProblemName::new(peer.clone(), pair.theirs.clone());
+            let others = bridge.links.of(&name).or_else(|| said.get(&pair.theirs).cloned());
+            let outcome = match (ledger.name_of(peer), others) {
+                _ if !ledger.unverified().is_empty() => LinkOutcome::Suspended,
+                _ if !read.visible => LinkOutcome::Unknown,
+                (Some(known), _) if *known == pair.theirs => LinkOutcome::Known,
+                (Some(known), _) if !replace => LinkOutcome::LinkedWith(known.clone()),
+                (_, Some(other)) if other != pair.problem && !replace => LinkOutcome::Taken(other),
+                _ => LinkOutcome::Linked,
+            };
+            if outcome == LinkOutcome::Linked {
+                let heard = [(peer.clone(), pair.theirs.clone())].into();
+                appends.extend(markers(bridge, &ledger, peer, ledger.marker_for(peer, &heard))?);
+                said.insert(pair.theirs.clone(), pair.problem.clone());
+            }
+            outcomes.push(outcome);
+        }
+        if dry || appends.is_empty() {
+            return Ok(outcomes);
+        }
+        match write(txn, &appends).await {
+            Err(taken) if taken.remedy().0 == Remedy::Now => continue,
+            done => return done.map(|()| outcomes),
+        }
+    }
 }
 
 /// Signs everything that the markers of these problems say again, by the first key of `scribe`, and retires the markers
@@ -87,7 +164,7 @@ pub async fn resign(
         own.say(Group::Held, ledger.disowned().clone());
         own.say(Group::Lost, old);
         let mut appends = Vec::new();
-        for marker in ledger.summary().into_iter().filter(|m| !m.says_nothing()).chain([own]) {
+        for marker in ledger.summary().into_iter().filter(|m| !m.says_nothing() || m.peer.problem.is_some()).chain([own]) {
             let about = marker.peer.site.clone();
             let texts = scribe
                 .write(ledger.problem(), marker, ledger.marker_texts())

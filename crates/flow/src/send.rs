@@ -84,7 +84,7 @@ pub async fn prepare(
     let mut chosen = Vec::new();
     let mut room = Room { entries: entries_max, bytes: bridge.limits.batch_bytes_max };
     let mut outgoing = Outgoing::default();
-    for (problem, read) in problems.into_iter().zip(read) {
+    for (problem, mut read) in problems.into_iter().zip(read) {
         let asked = due.remove(&problem).unwrap_or_default();
         let ledger = bridge.ledger(&problem, &read.rows);
         bridge.tell_if_suspended(&ledger);
@@ -94,17 +94,24 @@ pub async fn prepare(
             outgoing.left.insert(problem, asked.clone());
         }
         if !rows.is_empty() {
-            chosen.push((ledger, rows, asked));
+            let introduced = bridge.introduce(peer, &ledger, &mut read);
+            chosen.push((ledger, rows, asked, introduced));
         }
     }
-    let wanted_bodies = chosen.iter().flat_map(|(ledger, rows, _)| rows.iter().map(|w| (ledger.problem().clone(), *w)));
+    let wanted_bodies = chosen.iter().flat_map(|(ledger, rows, ..)| rows.iter().map(|w| (ledger.problem().clone(), *w)));
     let wanted_bodies: Vec<_> = wanted_bodies.collect();
     let mut bodies = if wanted_bodies.is_empty() { vec![] } else { txn.bodies(&wanted_bodies).await? }.into_iter();
     drop(txn);
 
-    for (ledger, rows, asked) in chosen {
+    for (ledger, rows, asked, introduced) in chosen {
         let bodies: Vec<_> = rows.iter().map(|row| (*row, bodies.next().flatten())).collect();
-        write_delivery(bridge, &policy, peer, &ledger, bodies, &asked, &mut outgoing);
+        let Some((mut delivery, memo)) = write_delivery(bridge, &policy, peer, &ledger, bodies, &asked, &mut outgoing)
+        else {
+            continue;
+        };
+        (delivery.home, delivery.fields) = (introduced.home, introduced.fields);
+        outgoing.deliveries.push(delivery);
+        outgoing.memos.push(memo);
     }
     Ok(outgoing)
 }
@@ -145,7 +152,7 @@ fn write_delivery(
     bodies: Vec<(WorkId, Option<Body>)>,
     asked: &Due,
     outgoing: &mut Outgoing,
-) {
+) -> Option<(Delivery, Memo)> {
     let (mut entries, mut sent) = (Vec::new(), Vec::new());
     let (mut behind_bare, mut bare_ones) = (false, OriginSet::new());
     for (work, body) in bodies {
@@ -174,16 +181,10 @@ fn write_delivery(
         });
     }
     if entries.is_empty() {
-        return;
+        return None;
     }
     let believed = ledger.exchanged(peer);
     let belief = Belief::of(&believed);
-    outgoing.deliveries.push(Delivery {
-        names: ledger.names(),
-        home: None,
-        fields: Default::default(),
-        belief,
-        entries,
-    });
-    outgoing.memos.push(Memo { problem: ledger.problem().clone(), believed, sent, bare: bare_ones });
+    let delivery = Delivery { names: ledger.names(), home: None, fields: Default::default(), belief, entries };
+    Some((delivery, Memo { problem: ledger.problem().clone(), believed, sent, bare: bare_ones }))
 }

@@ -44,25 +44,41 @@ pub async fn settle(
     Ok(pairs.iter().map(|(memo, receipt)| conclude(bridge, peer, memo, receipt, &marked)).collect())
 }
 
-/// What follows for one problem. `marked` says how many rows; nothing where the table did not take the marker.
+/// What became of the marker for one problem.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// So many rows were marked.
+    Marked(u64),
+    /// The table did not take it.
+    NotTaken,
+    /// The receipt names another problem than the one that this one is linked with.
+    Conflict,
+}
+
+/// What follows for one problem.
 fn conclude(
     bridge: &Bridge,
     peer: &SiteName,
     memo: &Memo,
     receipt: &Receipt,
-    marked: &HashMap<ProblemId, Option<u64>>,
+    marked: &HashMap<ProblemId, Fate>,
 ) -> Settled {
     let (problem, observer) = (&memo.problem, &bridge.observer);
     let rows: HashMap<_, _> = memo.sent.iter().map(|s| (&s.origin, s.work)).collect();
     let refused = receipt.refused.iter();
     let refused = refused.filter_map(|r| rows.get(&r.origin).map(|work| (*work, r.origin.clone(), r.refusal)));
-    let refused: Vec<_> = refused.collect();
+    let mut refused: Vec<_> = refused.collect();
     let mut wanted = OriginSet::new();
     memo.sent.iter().filter(|s| receipt.wanted.contains(&s.origin)).for_each(|s| wanted.insert(&s.origin));
     let held = memo.sent.iter().filter(|s| receipt.holds.contains(&s.origin));
     let (marked, taken) = match marked.get(problem) {
-        Some(None) => (0, false),
-        counted => (counted.copied().flatten().unwrap_or(0), true),
+        Some(Fate::Marked(rows)) => (*rows, true),
+        None => (0, true),
+        Some(Fate::NotTaken) => (0, false),
+        Some(Fate::Conflict) => {
+            refused.extend(held.clone().map(|s| (s.work, s.origin.clone(), Refusal::of(Code::Conflict))));
+            (0, false)
+        }
     };
     if marked > 0 {
         observer.event(&Event::Sent { peer, problem, entries: marked });
@@ -89,12 +105,12 @@ async fn mark_apart(
     bridge: &Bridge,
     peer: &SiteName,
     pairs: &[(Memo, &Receipt)],
-    marked: &mut HashMap<ProblemId, Option<u64>>,
+    marked: &mut HashMap<ProblemId, Fate>,
 ) -> Result<(), StoreError> {
     let failed = loop {
         match mark(bridge, peer, pairs).await {
             Ok(counted) => {
-                marked.extend(counted.into_iter().map(|(problem, rows)| (problem, Some(rows))));
+                marked.extend(counted);
                 return Ok(());
             }
             Err(StoreError::Taken) => {}
@@ -107,7 +123,7 @@ async fn mark_apart(
             if let Some(sent) = memo.sent.first() {
                 bridge.observer.event(&Event::Withheld { problem: &memo.problem, row: sent.work, why });
             }
-            marked.insert(memo.problem.clone(), None);
+            marked.insert(memo.problem.clone(), Fate::NotTaken);
             Ok(())
         }
         (StoreError::Row { .. }, many) => {
@@ -119,12 +135,12 @@ async fn mark_apart(
     }
 }
 
-/// Appends the markers of some problems in one transaction. How many rows of each are marked.
+/// Appends the markers of some problems in one transaction.
 async fn mark(
     bridge: &Bridge,
     peer: &SiteName,
     pairs: &[(Memo, &Receipt)],
-) -> Result<HashMap<ProblemId, u64>, StoreError> {
+) -> Result<HashMap<ProblemId, Fate>, StoreError> {
     let held = |memo: &Memo, receipt: &Receipt| memo.sent.iter().any(|s| receipt.holds.contains(&s.origin));
     let pairs: Vec<_> = pairs.iter().filter(|(memo, receipt)| held(memo, receipt)).collect();
     if pairs.is_empty() {
@@ -147,9 +163,14 @@ async fn mark(
                 now.insert(sent.work, Digest::of(&text));
             }
         }
+        let called = receipt.names.get(peer).filter(|_| bridge.is_linked());
+        if bridge.is_linked() && (called.is_none() || ledger.name_of(peer).is_some_and(|known| Some(known) != called)) {
+            marked.insert(memo.problem.clone(), Fate::Conflict);
+            continue;
+        }
         let rows = (bridge.decisions.confirm)(&ledger, peer, &memo.sent, &now, receipt);
-        let mut marker = ledger.marker_for(peer, &bridge.heard(&receipt.names));
-        marked.insert(memo.problem.clone(), rows.len());
+        let mut marker = ledger.marker_for(peer, &bridge.heard(peer, &receipt.names));
+        marked.insert(memo.problem.clone(), Fate::Marked(rows.len()));
         marker.say(Group::Held, rows);
         if !marker.says_nothing() {
             appends.extend(markers(bridge, &ledger, peer, marker)?);

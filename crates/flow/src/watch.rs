@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge_core::Digest;
+use landbridge_core::{Digest, ProblemId};
 
 use crate::bridge::{Bridge, Event};
 use crate::error::StoreError;
 use crate::exchange::Line;
 use crate::pace::Backoff;
-use crate::ports::Clock;
+use crate::ports::{Clock, Mode};
 
 /// Problems that one page of a sweep has.
 const PAGE_PROBLEMS: usize = 1000;
@@ -37,13 +37,16 @@ impl Watch {
         let (mut after, mut touched) = (None, 0);
         loop {
             let page = bridge.store.sweep(after.as_ref(), PAGE_PROBLEMS).await?;
+            let mut changed = Vec::new();
             for swept in &page {
                 let key = Digest::of(swept.problem.as_str()).short();
                 if self.digests.insert(key, swept.digest) != Some(swept.digest) {
                     touched += 1;
                     lines.iter().for_each(|line| line.touch(&swept.problem));
+                    changed.push(swept.problem.clone());
                 }
             }
+            learn_links(bridge, &changed).await?;
             match page.into_iter().next_back() {
                 Some(last) => after = Some(last.problem),
                 None => break,
@@ -54,6 +57,17 @@ impl Watch {
         }
         Ok(touched)
     }
+}
+
+/// Reads what the markers of these problems say of other sites' names, where those differ.
+async fn learn_links(bridge: &Bridge, problems: &[ProblemId]) -> Result<(), StoreError> {
+    if bridge.is_linked() && !problems.is_empty() {
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        for (problem, read) in problems.iter().zip(txn.rows(problems, None).await?) {
+            bridge.ledger(problem, &read.rows);
+        }
+    }
+    Ok(())
 }
 
 /// What was seen, and when all outboxes began to go through everything.

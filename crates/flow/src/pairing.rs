@@ -1,0 +1,214 @@
+//! Which problem here a delivery is for (DESIGN §5). Where sites number alike it is the sender's own id. Where they do
+//! not, it is looked for by this site's name among the delivery's, by what the markers here say, by the link column,
+//! and created where the configuration says so.
+//!
+//! What is found here is a guess that is read outside of the transaction; `accept` has it confirmed by the ledger, under
+//! the locks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use landbridge_core::message::{Code, Delivery, Refusal};
+use landbridge_core::pairing::own_name;
+use landbridge_core::{Digest, Ledger, ProblemId, ProblemName, SiteName};
+
+use crate::bridge::{Bridge, PeerPolicy};
+use crate::error::StoreError;
+use crate::ports::{Mode, NewProblem, Shard, Txn};
+
+/// How problems of two sites are matched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pairing {
+    /// A problem has the same id at every site.
+    #[default]
+    SameId,
+    /// Each site numbers by itself; markers and the link column say which problems belong together.
+    Linked {
+        /// Whether a problem that is linked with none here is created.
+        create: bool,
+    },
+}
+
+/// Where a delivery goes, as far as it can be seen before the locks are taken.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Target {
+    /// To this problem.
+    Here(ProblemId),
+    /// To a problem that is to be created under this home name.
+    New(ProblemName),
+    /// Nowhere.
+    Nowhere(Code),
+}
+
+impl Target {
+    /// What has to be locked before it is looked at again.
+    pub(crate) fn shard(&self) -> Option<Shard> {
+        match self {
+            Target::Here(problem) => Some(Shard::of(problem)),
+            Target::New(home) => Some(Shard::of_name(home)),
+            Target::Nowhere(_) => None,
+        }
+    }
+}
+
+/// Which problem here other sites' names belong to, as the markers say that this bridge has read since it started. Only
+/// a hint: where it is missing something the entry waits until the problem was read once. Takes some fifty bytes for
+/// each link.
+#[derive(Debug, Default)]
+pub struct Links(Mutex<HashMap<Digest, ProblemId>>);
+
+impl Links {
+    /// Learns what the markers of one problem say.
+    pub(crate) fn learn(&self, ledger: &Ledger) {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (site, problem) in ledger.names() {
+            if site != *ledger.site() {
+                links.insert(key(&ProblemName::new(site, problem)), ledger.problem().clone());
+            }
+        }
+    }
+
+    /// The problem here that belongs to `name`.
+    pub(crate) fn of(&self, name: &ProblemName) -> Option<ProblemId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key(name)).cloned()
+    }
+}
+
+fn key(name: &ProblemName) -> Digest {
+    Digest::of(&name.to_string())
+}
+
+/// Where each of `deliveries` goes.
+pub(crate) async fn targets(
+    bridge: &Bridge,
+    from: &SiteName,
+    deliveries: &[Delivery],
+) -> Result<Vec<Target>, StoreError> {
+    let Pairing::Linked { create } = bridge.pairing else {
+        return Ok(deliveries.iter().map(|d| same_id(bridge, from, d)).collect());
+    };
+    let by_name: Vec<_> = deliveries.iter().map(|d| by_hint(bridge, from, d)).collect();
+    let searched: Vec<_> = deliveries.iter().zip(&by_name).filter(|(_, t)| t.is_none()).map(|(d, _)| d).collect();
+    let mut linked = by_link_column(bridge, from, &searched).await?.into_iter();
+    let policy = bridge.peers.get(from).cloned().unwrap_or_default();
+    let target = |(delivery, hint): (&Delivery, Option<Target>)| {
+        let found = hint.or_else(|| linked.next().flatten());
+        found.or_else(|| by_third_name(bridge, from, delivery)).unwrap_or_else(|| {
+            let home = home(bridge, from, &policy, delivery);
+            home.filter(|_| create).map_or(Target::Nowhere(Code::Unpaired), Target::New)
+        })
+    };
+    Ok(deliveries.iter().zip(by_name).map(target).collect())
+}
+
+/// Sites number alike, so it is the sender's id; a sender that thinks that we call it otherwise means a problem that is
+/// not here.
+fn same_id(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Target {
+    let theirs = delivery.names.get(from);
+    let ours = delivery.names.get(bridge.site()).or(theirs);
+    match theirs.filter(|theirs| ours == Some(theirs)) {
+        Some(problem) => Target::Here(problem.clone()),
+        None => Target::Nowhere(Code::UnknownProblem),
+    }
+}
+
+/// By this site's own name, else by what markers say that belongs to the sender's.
+fn by_hint(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Option<Target> {
+    let Some(theirs) = delivery.names.get(from) else { return Some(Target::Nowhere(Code::Unpaired)) };
+    let own = own_name(bridge.site(), delivery).cloned();
+    own.or_else(|| bridge.links.of(&ProblemName::new(from.clone(), theirs.clone()))).map(Target::Here)
+}
+
+/// The names under which the link column may have a problem: where it was first seen, then the sender's.
+fn homes(from: &SiteName, delivery: &Delivery) -> Vec<ProblemName> {
+    let theirs = delivery.names.get(from).map(|problem| ProblemName::new(from.clone(), problem.clone()));
+    let mut homes: Vec<_> = delivery.home.iter().cloned().chain(theirs).collect();
+    homes.dedup();
+    homes
+}
+
+async fn by_link_column(
+    bridge: &Bridge,
+    from: &SiteName,
+    deliveries: &[&Delivery],
+) -> Result<Vec<Option<Target>>, StoreError> {
+    let names: BTreeSet<_> = deliveries.iter().flat_map(|d| homes(from, d)).collect();
+    if names.is_empty() {
+        return Ok(vec![None; deliveries.len()]);
+    }
+    let names: Vec<_> = names.into_iter().collect();
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let found: BTreeMap<_, _> = names.iter().zip(txn.find(&names).await?).collect();
+    let target = |delivery: &&Delivery| {
+        homes(from, delivery).iter().find_map(|home| match found.get(home).map(Vec::as_slice) {
+            Some([one]) => Some(Target::Here(one.clone())),
+            Some([_, ..]) => Some(Target::Nowhere(Code::Conflict)),
+            _ => None,
+        })
+    };
+    Ok(deliveries.iter().map(target).collect())
+}
+
+/// By what markers here say of a third site's name: two sites that are both linked with it meet. Whoever may not speak
+/// for that site leads nothing but its own entries there, and only into a problem that it may see.
+fn by_third_name(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Option<Target> {
+    let named = delivery.names.iter().filter(|(site, _)| *site != from && *site != bridge.site());
+    let named = named.map(|(site, problem)| ProblemName::new(site.clone(), problem.clone()));
+    delivery.home.iter().cloned().chain(named).find_map(|name| bridge.links.of(&name)).map(Target::Here)
+}
+
+/// The home name of a problem that may be created on the sender's word: the sender's own, or one of a site that it may
+/// speak for. A problem of another peer waits for that peer, which would else find a second one in its place; one of a
+/// site that we do not speak with is at home where we hear of it.
+fn home(bridge: &Bridge, from: &SiteName, policy: &PeerPolicy, delivery: &Delivery) -> Option<ProblemName> {
+    let theirs = ProblemName::new(from.clone(), delivery.names.get(from)?.clone());
+    match &delivery.home {
+        Some(home) if home.site == *from || policy.relay_from.contains(&home.site) => Some(home.clone()),
+        Some(home) if bridge.peers.contains_key(&home.site) => None,
+        _ => Some(theirs),
+    }
+}
+
+/// What became of a problem to create: its id, or why there is none.
+pub(crate) type Created = Result<ProblemId, (Refusal, String)>;
+
+/// Creates problems, each visible to everybody who may see it; halves them where the table does not take one.
+pub(crate) async fn create(txn: &mut dyn Txn, wanted: &[NewProblem]) -> Result<Vec<Created>, StoreError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    txn.savepoint().await?;
+    let (refusal, detail) = match create_at_once(txn, wanted).await {
+        Ok(created) => {
+            txn.release().await?;
+            return Ok(created.into_iter().map(Ok).collect());
+        }
+        Err(StoreError::Row { refusal, detail }) => (refusal, detail),
+        Err(failed) => return Err(failed),
+    };
+    txn.rollback_to().await?;
+    if wanted.len() == 1 {
+        return Ok(vec![Err((refusal, detail))]);
+    }
+    let (first, second) = wanted.split_at(wanted.len() / 2);
+    let mut created = Box::pin(create(txn, first)).await?;
+    created.extend(Box::pin(create(txn, second)).await?);
+    Ok(created)
+}
+
+async fn create_at_once(txn: &mut dyn Txn, wanted: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
+    let created = txn.create(wanted).await?;
+    let read = txn.rows(&created, None).await?;
+    let is_whole = |(new, read): (&NewProblem, &crate::ports::ProblemRows)| {
+        read.visible && read.rows.is_empty() && read.home.as_ref() == Some(&new.home)
+    };
+    if created.len() == wanted.len() && read.len() == wanted.len() && wanted.iter().zip(&read).all(is_whole) {
+        return Ok(created);
+    }
+    Err(StoreError::Row {
+        refusal: Refusal::of(Code::Value),
+        detail: "a created problem does not read back as it should: [problem] share must let it pass, its link column \
+                 must keep the home name, and its id must be new; look at [problem.insert]"
+            .to_owned(),
+    })
+}
