@@ -35,6 +35,11 @@ impl IdSet {
         Self::default()
     }
 
+    /// The set of every id.
+    pub fn all() -> Self {
+        Self(RangeSetBlaze::from_iter([1..=i64::MAX]))
+    }
+
     /// Adds one id; true where it was not there.
     pub fn insert(&mut self, id: WorkId) -> bool {
         self.0.insert(id.get())

@@ -154,9 +154,35 @@ impl Marker {
     }
 
     /// Cuts the marker into parts of at most `chars_max` characters of body under `phrase`, each of which repeats the
-    /// names. Nothing where the width does not hold even one range.
+    /// names. Where those of third sites leave no room they stand in parts of their own, and one that fits nowhere is
+    /// left out. Nothing where the width does not hold even one range with the peer's name.
     pub fn split(self, phrase: &str, chars_max: usize) -> Option<Vec<Marker>> {
-        const NUMBER_ROOM: usize = " no 99999".len();
+        if let Some(parts) = self.clone().split_whole(phrase, chars_max) {
+            return Some(parts);
+        }
+        let alone = Marker { others: Vec::new(), ..self.clone() };
+        let mut parts = Vec::new();
+        let mut names = Marker { groups: Vec::new(), ..alone.clone() };
+        for other in self.others {
+            let fits = |m: &Marker| m.body(phrase).chars().count() + NUMBER_ROOM <= chars_max;
+            let with = Marker { others: [&names.others[..], &[other.clone()]].concat(), ..names.clone() };
+            if fits(&with) {
+                names = with;
+                continue;
+            }
+            let next = Marker { others: vec![other], ..names.clone() };
+            if fits(&next) {
+                parts.push(std::mem::replace(&mut names, next));
+            }
+        }
+        parts.push(names);
+        parts.retain(|part| !part.others.is_empty());
+        let statements = alone.split_whole(phrase, chars_max)?;
+        parts.extend(statements.into_iter().filter(|part| !part.says_nothing()));
+        Some(parts)
+    }
+
+    fn split_whole(self, phrase: &str, chars_max: usize) -> Option<Vec<Marker>> {
         if self.body(phrase).chars().count() + NUMBER_ROOM <= chars_max {
             return Some(vec![self]);
         }
@@ -182,6 +208,9 @@ impl Marker {
         Some(parts)
     }
 }
+
+/// What is left free for ` no 2` and the like.
+const NUMBER_ROOM: usize = " no 99999".len();
 
 /// A group taken apart into the smallest groups that can stand alone: one range each.
 fn atoms(group: &Group) -> Vec<Group> {
@@ -450,5 +479,17 @@ pub(crate) mod tests {
         let mut m = Marker::for_peer("B".parse().unwrap());
         m.say_copies(&[(id(7), from("B/4")), (id(8), from("B/9")), (id(9), from("C/3")), (id(10), from("C/2"))]);
         assert_eq!(m.to_string(), "B: 7-8 from 4,9; 9 from C/3; 10 from C/2");
+    }
+
+    #[test]
+    fn names_of_third_sites_that_leave_no_room_stand_in_parts_of_their_own() {
+        let m = Marker::parse("copy in system N as 4711, A as 17, B as 18, C as 19: 3-4 from 7-8", PHRASE).unwrap();
+        let parts: Vec<_> = m.clone().split(PHRASE, 55).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(parts, ["N as 4711, A as 17, B as 18", "N as 4711, C as 19", "N as 4711: 3-4 from 7-8"]);
+        let long = Name { site: "D".parse().unwrap(), problem: Some("x".repeat(50).parse().unwrap()) };
+        let mut with_long = m.clone();
+        with_long.others.insert(1, long);
+        let again: Vec<_> = with_long.split(PHRASE, 55).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(again, parts, "a name that fits nowhere is left out");
     }
 }

@@ -74,11 +74,11 @@ pub fn is_remembered(ledger: &Ledger, from: &SiteName, verdicts: &[Verdict]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Marker;
     use crate::entry::Row;
     use crate::id::WorkId;
     use crate::scribe::Scribe;
     use crate::seal::Keyring;
-    use crate::Marker;
 
     fn site(s: &str) -> SiteName {
         s.parse().unwrap()

@@ -229,7 +229,9 @@ fn reason(code: Code) -> &'static str {
             "the problem of that number here knows nothing of it: after a restore the number may be another's; look at \
              both, then say `landbridge link --replace`"
         }
-        Code::Conflict => "a problem here is linked with another of that site's; look at both, then say `landbridge link --replace`",
+        Code::Conflict => {
+            "a problem here is linked with another of that site's; look at both, then say `landbridge link --replace`"
+        }
         _ => "no such problem here, or [problem] share hides it",
     }
 }

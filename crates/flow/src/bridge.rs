@@ -194,11 +194,7 @@ impl Bridge {
 
     /// The names of a problem in a message of `peer` that this site believes: none where sites number alike, since then
     /// each calls it as this one does.
-    pub(crate) fn heard(
-        &self,
-        peer: &SiteName,
-        said: &BTreeMap<SiteName, ProblemId>,
-    ) -> BTreeMap<SiteName, ProblemId> {
+    pub(crate) fn heard(&self, peer: &SiteName, said: &BTreeMap<SiteName, ProblemId>) -> BTreeMap<SiteName, ProblemId> {
         match (self.pairing, self.peers.get(peer)) {
             (Pairing::Linked { .. }, Some(policy)) => pairing::believed(said, peer, &policy.relay_from),
             (Pairing::Linked { .. }, None) => pairing::believed(said, peer, &BTreeSet::new()),

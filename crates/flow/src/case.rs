@@ -124,7 +124,9 @@ impl<'a> Case<'a> {
                         Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
                         Code::Suspended => "the problem is suspended; see `landbridge status`",
                         Code::MarkerText => "its text is a complete marker",
-                        Code::LinkLost => "the sender knows nothing of what was exchanged: its number may be another's after a restore",
+                        Code::LinkLost => {
+                            "the sender knows nothing of what was exchanged: its number may be another's after a restore"
+                        }
                         _ => "see [limits]",
                     };
                     refuse(bridge, from, &self.problem, &entry.origin, *refusal, why, &mut receipt);

@@ -164,7 +164,9 @@ pub async fn resign(
         own.say(Group::Held, ledger.disowned().clone());
         own.say(Group::Lost, old);
         let mut appends = Vec::new();
-        for marker in ledger.summary().into_iter().filter(|m| !m.says_nothing() || m.peer.problem.is_some()).chain([own]) {
+        for marker in
+            ledger.summary().into_iter().filter(|m| !m.says_nothing() || m.peer.problem.is_some()).chain([own])
+        {
             let about = marker.peer.site.clone();
             let texts = scribe
                 .write(ledger.problem(), marker, ledger.marker_texts())

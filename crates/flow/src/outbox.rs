@@ -11,7 +11,7 @@ use landbridge_core::{IdSet, OriginSet, ProblemId, WorkId};
 use crate::bridge::Pauses;
 use crate::pace::Backoff;
 use crate::send::Due;
-use crate::settle::{Settled, tries_again};
+use crate::settle::{Settled, concerns_problem, tries_again};
 
 /// The problems due for one peer.
 #[derive(Debug)]
@@ -131,7 +131,8 @@ impl Outbox {
         self.flying.remove(&settled.problem);
         let (tried, denied): (Vec<_>, Vec<_>) =
             settled.refused.iter().partition(|(_, _, refusal)| tries_again(refusal.code));
-        let mut rows: IdSet = tried.into_iter().map(|(row, ..)| *row).collect();
+        let whole = tried.iter().any(|(_, _, refusal)| concerns_problem(refusal.code));
+        let mut rows: IdSet = if whole { IdSet::all() } else { tried.into_iter().map(|(row, ..)| *row).collect() };
         rows.extend(&settled.waiting);
         self.wait(&settled.problem, &rows, now);
         if !denied.is_empty() {

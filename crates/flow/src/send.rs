@@ -98,7 +98,8 @@ pub async fn prepare(
             chosen.push((ledger, rows, asked, introduced));
         }
     }
-    let wanted_bodies = chosen.iter().flat_map(|(ledger, rows, ..)| rows.iter().map(|w| (ledger.problem().clone(), *w)));
+    let wanted_bodies =
+        chosen.iter().flat_map(|(ledger, rows, ..)| rows.iter().map(|w| (ledger.problem().clone(), *w)));
     let wanted_bodies: Vec<_> = wanted_bodies.collect();
     let mut bodies = if wanted_bodies.is_empty() { vec![] } else { txn.bodies(&wanted_bodies).await? }.into_iter();
     drop(txn);

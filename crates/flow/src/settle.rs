@@ -172,7 +172,8 @@ async fn mark(
         let mut marker = ledger.marker_for(peer, &bridge.heard(peer, &receipt.names));
         marked.insert(memo.problem.clone(), Fate::Marked(rows.len()));
         marker.say(Group::Held, rows);
-        if !marker.says_nothing() {
+        // What the peer calls the problem is worth a marker even where every row changed under way.
+        if !marker.says_nothing() || (bridge.is_linked() && ledger.name_of(peer).is_none()) {
             appends.extend(markers(bridge, &ledger, peer, marker)?);
         }
     }
@@ -194,7 +195,7 @@ pub(crate) fn markers(
     let texts = bridge
         .scribe
         .write(problem, marker, ledger.marker_texts())
-        .map_err(|narrow| StoreError::Mapping(narrow.to_string()))?;
+        .map_err(|narrow| StoreError::Row { refusal: Refusal::of(Code::TextTooLong), detail: narrow.to_string() })?;
     let append = |text| Append {
         problem: problem.clone(),
         kind: Kind::Marker,
@@ -203,6 +204,12 @@ pub(crate) fn markers(
         site: peer.clone(),
     };
     Ok(texts.into_iter().map(append).collect())
+}
+
+/// Whether this code speaks of the whole problem: then nothing of it is sent until it is tried again, so that no entry
+/// overtakes one that was refused before it.
+pub fn concerns_problem(code: Code) -> bool {
+    matches!(code, Code::UnknownProblem | Code::Unpaired | Code::LinkLost | Code::Conflict | Code::Suspended)
 }
 
 /// Whether an entry refused with this code is tried again by itself (DESIGN §5): not where only a person can change it.

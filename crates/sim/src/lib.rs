@@ -8,6 +8,7 @@ pub mod executor;
 pub mod faults;
 pub mod invariants;
 pub mod mutants;
+pub mod names;
 pub mod network;
 pub mod plan;
 pub mod script;

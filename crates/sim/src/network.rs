@@ -39,6 +39,8 @@ pub struct Seen {
 /// The network of a world.
 #[derive(Clone)]
 pub struct Network {
+    /// The names of the sites.
+    pub sites: Arc<Vec<SiteName>>,
     /// Chance.
     pub dice: Dice,
     /// The world's time.
@@ -73,7 +75,7 @@ impl Network {
     fn count(&self, from: usize, to: usize, deliveries: &[Delivery]) {
         let mut seen = locked(&self.seen);
         for delivery in deliveries {
-            let Some(problem) = delivery.names.values().next() else { continue };
+            let Some(problem) = self.sites.get(from).and_then(|site| delivery.names.get(site)) else { continue };
             for entry in &delivery.entries {
                 if let Some(text) = &entry.text {
                     let crossing = (from, to, problem.clone(), entry.origin.clone(), text.clone());

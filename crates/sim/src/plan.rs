@@ -27,8 +27,19 @@ pub struct Plan {
     pub only_writing: bool,
     /// Whether there is only one path between any two sites.
     pub tree: bool,
+    /// What the sites call the problems.
+    pub names: Names,
     /// How the sites are connected, for people.
     pub topology: &'static str,
+}
+
+/// What the sites call the problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Each by the same id.
+    Alike,
+    /// Each by its own, and an operator at one end of each pair of neighbours said which belong together.
+    Linked,
 }
 
 /// One site.
@@ -111,6 +122,7 @@ impl Plan {
             rewriting: !calm && dice.one_in(3),
             only_writing: false,
             tree,
+            names: if dice.one_in(3) { Names::Linked } else { Names::Alike },
             topology,
         }
     }
@@ -128,6 +140,7 @@ impl Plan {
             (link.relay, link.trusted, link.onward, link.level_below) = (true, true, true, None);
         }
         (plan.calm, plan.rewriting, plan.only_writing) = (false, false, true);
+        plan.names = Names::Alike;
         plan
     }
 

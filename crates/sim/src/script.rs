@@ -6,6 +6,7 @@ use landbridge_core::{Origin, ProblemId, WorkId};
 use landbridge_stores::memory::{MemoryRow, MemoryStore};
 
 use crate::executor::Dice;
+use crate::names;
 use crate::plan::Plan;
 
 /// Something that was written at one site.
@@ -15,6 +16,8 @@ pub struct Item {
     pub site: usize,
     /// In which problem.
     pub problem: ProblemId,
+    /// What the site calls that.
+    pub local: ProblemId,
     /// Under which number.
     pub work: WorkId,
     /// What, in every version there was; the last is what stands there.
@@ -50,6 +53,14 @@ impl Item {
     }
 }
 
+/// Where something is written.
+#[derive(Debug, Clone)]
+struct At {
+    site: usize,
+    problem: ProblemId,
+    local: ProblemId,
+}
+
 /// Everything that was written.
 #[derive(Debug, Default)]
 pub struct Script {
@@ -76,30 +87,32 @@ impl Script {
         self.done += 1;
         let site = dice.below(stores.len());
         let Some(problem) = dice.pick(&plan.problems).cloned() else { return };
+        let at = At { site, local: names::local(plan, site, &problem), problem };
         if plan.only_writing {
             return match dice.below(10) {
-                0 => self.begin_late(true, site, problem, stores, dice),
-                _ => self.write(true, site, problem, stores, dice),
+                0 => self.begin_late(true, at, stores, dice),
+                _ => self.write(true, at, stores, dice),
             };
         }
         match dice.below(if plan.rewriting { 16 } else { 12 }) {
-            0 => self.begin_late(false, site, problem, stores, dice),
+            0 => self.begin_late(false, at, stores, dice),
             1 => self.commit_late(false, stores, dice),
             2 => self.publish(stores, dice),
-            3 => self.paste(site, &problem, stores, dice),
+            3 => self.paste(&at, stores, dice),
             12 | 13 => self.edit(stores, dice),
             14 | 15 => self.delete_and_reuse(plan, stores, dice),
-            _ => self.write(false, site, problem, stores, dice),
+            _ => self.write(false, at, stores, dice),
         }
     }
 
-    fn write(&mut self, plain: bool, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) {
-        let item = self.item(plain, site, problem, stores, dice);
-        let work = stores[site].write(&self.items[item].problem, row(&self.items[item]));
+    fn write(&mut self, plain: bool, at: At, stores: &[MemoryStore], dice: &Dice) {
+        let site = at.site;
+        let item = self.item(plain, at, stores, dice);
+        let work = stores[site].write(&self.items[item].local, row(&self.items[item]));
         self.items[item].work = work;
     }
 
-    fn item(&mut self, plain: bool, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) -> usize {
+    fn item(&mut self, plain: bool, at: At, stores: &[MemoryStore], dice: &Dice) -> usize {
         let n = self.items.len();
         let public = plain || !dice.one_in(6);
         let text = match (public, dice.below(20)) {
@@ -109,11 +122,12 @@ impl Script {
             (_, 1) => format!("copy in system S0: 1-{}", n + 1),
             _ => format!("entry {n} ⚙"),
         };
-        let saw = self.seen_at(site, &problem, stores);
+        let saw = self.seen_at(&at, stores);
         self.by_text.insert(text.clone(), n);
         self.items.push(Item {
-            site,
-            problem,
+            site: at.site,
+            problem: at.problem,
+            local: at.local,
             work: WorkId::MIN,
             texts: vec![text],
             public,
@@ -126,15 +140,16 @@ impl Script {
         n
     }
 
-    fn seen_at(&self, site: usize, problem: &ProblemId, stores: &[MemoryStore]) -> Vec<usize> {
-        let rows = stores[site].committed(problem);
+    fn seen_at(&self, at: &At, stores: &[MemoryStore]) -> Vec<usize> {
+        let rows = stores[at.site].committed(&at.local);
         rows.values().filter_map(|row| self.by_text.get(&row.text).copied()).collect()
     }
 
     /// A transaction takes a number now and commits later.
-    fn begin_late(&mut self, plain: bool, site: usize, problem: ProblemId, stores: &[MemoryStore], dice: &Dice) {
-        let item = self.item(plain, site, problem, stores, dice);
-        self.items[item].work = stores[site].reserve(&self.items[item].problem);
+    fn begin_late(&mut self, plain: bool, at: At, stores: &[MemoryStore], dice: &Dice) {
+        let site = at.site;
+        let item = self.item(plain, at, stores, dice);
+        self.items[item].work = stores[site].reserve(&self.items[item].local);
         self.items[item].late = true;
         self.open.push(item);
     }
@@ -146,10 +161,10 @@ impl Script {
         let n = self.open.swap_remove(dice.below(self.open.len()));
         let item = &mut self.items[n];
         if !plain && dice.one_in(5) {
-            stores[item.site].abandon(&item.problem, item.work);
+            stores[item.site].abandon(&item.local, item.work);
             item.deleted = true;
         } else {
-            stores[item.site].commit_row(&item.problem, item.work, row(item));
+            stores[item.site].commit_row(&item.local, item.work, row(item));
         }
     }
 
@@ -160,17 +175,17 @@ impl Script {
             .collect();
         if let Some(n) = dice.pick(&hidden) {
             let item = &mut self.items[*n];
-            item.public = stores[item.site].edit(&item.problem, item.work, |row| row.public = true);
+            item.public = stores[item.site].edit(&item.local, item.work, |row| row.public = true);
         }
     }
 
     /// A person copies any text of the problem, markers too, and appends it. A pasted marker changes nothing; of
     /// another text it would make a second entry, so only markers are pasted here.
-    fn paste(&mut self, site: usize, problem: &ProblemId, stores: &[MemoryStore], dice: &Dice) {
+    fn paste(&mut self, at: &At, stores: &[MemoryStore], dice: &Dice) {
         let markers: Vec<_> =
-            stores[site].committed(problem).into_values().filter(|row| row.text.contains("; seal ")).collect();
+            stores[at.site].committed(&at.local).into_values().filter(|row| row.text.contains("; seal ")).collect();
         if let Some(row) = dice.pick(&markers) {
-            stores[site].write(problem, MemoryRow { public: true, ..row.clone() });
+            stores[at.site].write(&at.local, MemoryRow { public: true, ..row.clone() });
         }
     }
 
@@ -182,7 +197,7 @@ impl Script {
         let Some(n) = dice.pick(&self.rewritable()).copied() else { return };
         let text = format!("{} edited {}", self.items[n].text(), self.items[n].texts.len());
         let item = &mut self.items[n];
-        if stores[item.site].edit(&item.problem, item.work, |row| row.text.clone_from(&text)) {
+        if stores[item.site].edit(&item.local, item.work, |row| row.text.clone_from(&text)) {
             item.texts.push(text.clone());
             self.by_text.insert(text, n);
         }
@@ -195,20 +210,20 @@ impl Script {
             let store = &stores[item.site];
             let highest = |p: &ProblemId| store.committed(p).keys().next_back().copied();
             if plan.sites[item.site].generated {
-                plan.problems.iter().filter_map(highest).max() == Some(item.work)
+                store.problems().iter().filter_map(highest).max() == Some(item.work)
             } else {
-                highest(&item.problem) == Some(item.work)
+                highest(&item.local) == Some(item.work)
             }
         };
         let lasts: Vec<_> = self.rewritable().into_iter().filter(last).collect();
         let Some(n) = dice.pick(&lasts).copied() else { return };
-        let (site, problem, work) = (self.items[n].site, self.items[n].problem.clone(), self.items[n].work);
-        if !stores[site].delete(&problem, work) {
+        let Item { site, problem, local, work, .. } = self.items[n].clone();
+        if !stores[site].delete(&local, work) {
             return;
         }
         self.items[n].deleted = true;
-        let item = self.item(false, site, problem, stores, dice);
-        let again = stores[site].write(&self.items[item].problem, row(&self.items[item]));
+        let item = self.item(false, At { site, problem, local }, stores, dice);
+        let again = stores[site].write(&self.items[item].local, row(&self.items[item]));
         self.items[item].work = again;
         self.items[item].reused = again == work;
     }

@@ -2,14 +2,18 @@
 //! looked at.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::{Keyring, OriginSet, ProblemId, Scribe, SiteName};
 use landbridge_flow::bridge::{Bridge, Decisions, Event, Limits, Observer, Pauses, PeerPolicy};
 use landbridge_flow::exchange::{Answering, Line, deliver, fetch};
+use landbridge_flow::operator::{self, LinkOutcome, Pair};
+use landbridge_flow::pairing::Pairing;
 use landbridge_flow::ports::{Clock, Peer, Store};
 use landbridge_flow::watch::watch;
 use landbridge_stores::memory::{MemoryOptions, MemoryStore};
@@ -19,8 +23,9 @@ use crate::baseline::Tally;
 use crate::executor::{Dice, Executor, Time, locked};
 use crate::faults::{Fate, FaultyStore, JumpingClock};
 use crate::invariants;
+use crate::names;
 use crate::network::{Network, Seen, SimPeer};
-use crate::plan::{LinkPlan, Plan, SitePlan};
+use crate::plan::{LinkPlan, Names, Plan, SitePlan};
 use crate::script::Script;
 
 /// An invariant that did not hold.
@@ -145,6 +150,7 @@ impl World {
         let faults_on = Arc::new(AtomicBool::new(!plan.calm));
         let seen = Arc::<Mutex<Seen>>::default();
         let network = Network {
+            sites: Arc::new(plan.sites.iter().map(|site| site.name.clone()).collect()),
             dice: dice.clone(),
             time: time.clone(),
             spawner: executor.spawner.clone(),
@@ -214,6 +220,7 @@ impl World {
 
     /// Plays to the end.
     pub fn play(&mut self) -> Result<(), Violation> {
+        self.link_by_hand()?;
         (0..self.plan.sites.len()).for_each(|site| self.start(site));
         let pace = [5, 20, 80][self.dice.below(3)];
         while !self.script.is_done(&self.plan) {
@@ -246,6 +253,39 @@ impl World {
         invariants::check_at_rest(self)?;
         self.report.entries = self.script.items.len() as u64;
         self.report.messages = locked(&self.seen).messages;
+        Ok(())
+    }
+
+    /// Where sites number by themselves, an operator at one end of each pair of neighbours says which problems belong
+    /// together, before anything else happens.
+    fn link_by_hand(&self) -> Result<(), Violation> {
+        if self.plan.names == Names::Alike {
+            return Ok(());
+        }
+        for (n, link) in self.plan.links.iter().enumerate() {
+            // The two directions of an edge stand one behind the other. Where rows are rewritten both ends say it: an
+            // entry that is edited while its first receipt is lost would leave the other end in doubt (DESIGN §5).
+            let turn = (self.plan.seed as usize + n / 2) % 2 == n % 2;
+            if !turn && !self.plan.rewriting {
+                continue;
+            }
+            let (here, there) = (link.from, link.to);
+            let pair = |problem: &ProblemId| Pair {
+                problem: names::local(&self.plan, here, problem),
+                theirs: names::local(&self.plan, there, problem),
+            };
+            let pairs: Vec<_> = self.plan.problems.iter().map(pair).collect();
+            let peer = self.plan.sites[there].name.clone();
+            let mut bridge = self.bridge(here);
+            // No fault may happen yet: there is nobody to try again.
+            bridge.store = Arc::new(self.stores[here].clone());
+            let linked = pin!(operator::link(&bridge, &peer, &pairs, false, false))
+                .poll(&mut Context::from_waker(Waker::noop()));
+            let fine = |outcome: &LinkOutcome| matches!(outcome, LinkOutcome::Linked | LinkOutcome::Unknown);
+            if !matches!(&linked, Poll::Ready(Ok(outcomes)) if outcomes.iter().all(fine)) {
+                return Err(Violation { invariant: "linked by hand (§5)", what: format!("{peer}: {linked:?}") });
+            }
+        }
         Ok(())
     }
 
@@ -355,6 +395,9 @@ impl World {
         let store = (self.wrong.store)(Arc::new(store));
         let observer = Arc::new(Listener { site: plan.sites[site].name.clone(), told: self.told.clone() });
         let mut bridge = Bridge::new("h", self.scribes[site].clone(), store, peers, observer);
+        if plan.names == Names::Linked {
+            bridge.pairing = Pairing::Linked { create: false };
+        }
         bridge.decisions = self.wrong.decisions;
         bridge.pauses = Pauses {
             gather: Duration::from_secs(1),
@@ -384,7 +427,7 @@ fn store(plan: &Plan, place: usize, site: &SitePlan) -> MemoryStore {
         levels: levels.collect(),
         phrases: vec![DEFAULT_PHRASE.into()],
         check: site.refuses_poison.then(|| invariants::poison_check()),
-        hidden: site.hidden.clone(),
+        hidden: site.hidden.iter().map(|problem| names::local(plan, place, problem)).collect(),
         problems: None,
     })
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use landbridge_core::Ledger;
 use landbridge_core::entry::Row;
 
+use crate::names;
 use crate::plan::Plan;
 use crate::script::Item;
 use crate::world::{Violation, World};
@@ -56,6 +57,7 @@ fn entries(world: &World) -> Vec<HashMap<String, usize>> {
             let ledger = Ledger::fold(scribe, &problem, &heads);
             for (work, row) in rows {
                 if !ledger.is_marker(work) {
+                    let problem = names::of(&world.plan, place, &problem).unwrap_or_else(|| problem.clone());
                     *count.entry(format!("{problem} {}", row.text)).or_default() += 1;
                 }
             }

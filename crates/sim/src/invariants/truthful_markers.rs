@@ -3,6 +3,7 @@
 use landbridge_core::entry::Row;
 use landbridge_core::{Ledger, ProblemId};
 
+use crate::names;
 use crate::world::{Violation, World};
 
 /// Whether it holds now. Looked at after every crash and at rest.
@@ -28,7 +29,9 @@ fn look(world: &World, place: usize, problem: &ProblemId) -> Result<(), Violatio
     let ledger = Ledger::fold(scribe, problem, &heads);
     for peer in ledger.peers() {
         let Some(there) = world.plan.place(peer) else { continue };
-        let texts: Vec<_> = world.stores[there].committed(problem).into_values().map(|row| row.text).collect();
+        let Some(named) = names::of(&world.plan, place, problem) else { continue };
+        let their = names::local(&world.plan, there, &named);
+        let texts: Vec<_> = world.stores[there].committed(&their).into_values().map(|row| row.text).collect();
         for (work, row) in rows.iter().filter(|(work, _)| ledger.holds(peer, **work)) {
             // What somebody edited or deleted later is not what was exchanged.
             let Some(item) = world.script.by_text.get(&row.text).map(|n| &world.script.items[*n]) else { continue };
