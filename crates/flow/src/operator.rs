@@ -100,6 +100,15 @@ pub enum LinkOutcome {
     Suspended,
 }
 
+/// Reads what these problems are linked with, for [`link`] to know.
+pub async fn learn_links(bridge: &Bridge, problems: &[ProblemId]) -> Result<(), StoreError> {
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    for (problem, read) in problems.iter().zip(txn.rows(problems, None).await?) {
+        bridge.ledger(problem, &read.rows);
+    }
+    Ok(())
+}
+
 /// Records that these problems here and `peer`'s are the same. `replace`: also where either is linked with another.
 /// `dry`: only says what would come of it. Which problems are linked is known of those that [`Bridge::ledger`] has read.
 pub async fn link(

@@ -9,13 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge_core::{Digest, ProblemId};
+use landbridge_core::Digest;
 
 use crate::bridge::{Bridge, Event};
 use crate::error::StoreError;
 use crate::exchange::Line;
+use crate::operator::learn_links;
 use crate::pace::Backoff;
-use crate::ports::{Clock, Mode};
+use crate::ports::Clock;
 
 /// Problems that one page of a sweep has.
 const PAGE_PROBLEMS: usize = 1000;
@@ -46,7 +47,9 @@ impl Watch {
                     changed.push(swept.problem.clone());
                 }
             }
-            learn_links(bridge, &changed).await?;
+            if bridge.is_linked() && !changed.is_empty() {
+                learn_links(bridge, &changed).await?;
+            }
             match page.into_iter().next_back() {
                 Some(last) => after = Some(last.problem),
                 None => break,
@@ -57,17 +60,6 @@ impl Watch {
         }
         Ok(touched)
     }
-}
-
-/// Reads what the markers of these problems say of other sites' names, where those differ.
-async fn learn_links(bridge: &Bridge, problems: &[ProblemId]) -> Result<(), StoreError> {
-    if bridge.is_linked() && !problems.is_empty() {
-        let mut txn = bridge.store.begin(Mode::Read).await?;
-        for (problem, read) in problems.iter().zip(txn.rows(problems, None).await?) {
-            bridge.ledger(problem, &read.rows);
-        }
-    }
-    Ok(())
 }
 
 /// What was seen, and when all outboxes began to go through everything.

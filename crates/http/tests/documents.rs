@@ -38,7 +38,7 @@ fn delivery() -> Delivery {
         fields: fields.clone(),
         onward: false,
     };
-    Delivery { names: names(), home: None, fields, belief: Belief::of(&set(&["1/1", "1/2"])), entries: vec![entry] }
+    Delivery { names: names(), home: Some("C/900".parse().unwrap()), fields, belief: Belief::of(&set(&["1/1", "1/2"])), entries: vec![entry] }
 }
 
 fn receipt() -> Receipt {
@@ -211,7 +211,10 @@ fn every_code_is_described() {
         Code::UnknownProblem => Some(Code::NotAllowed),
         Code::NotAllowed => Some(Code::MarkerText),
         Code::MarkerText => Some(Code::Suspended),
-        Code::Suspended => Some(Code::Other),
+        Code::Suspended => Some(Code::Unpaired),
+        Code::Unpaired => Some(Code::LinkLost),
+        Code::LinkLost => Some(Code::Conflict),
+        Code::Conflict => Some(Code::Other),
         Code::Other => None,
     };
     let codes: Vec<_> = std::iter::successors(Some(Code::TextTooLong), |code| next(*code)).collect();
