@@ -67,10 +67,10 @@ async fn every_look_at_problems_uses_an_index() {
             };
             let is_text = desk.store(m.clone()).pool.plan.found.problem.text;
             let mut all = vec![
-                statements::rows(&m, &[statements::open_to(&m, None)]),
+                statements::rows(&m, &[statements::open_to(&m, false, None)]),
                 statements::bodies(&m),
                 statements::highest(&m),
-                statements::visible(&problems),
+                statements::problems(&problems),
                 statements::conditions(&m, &["KIND = 'work'"]),
             ];
             all.extend(is_text.then(|| statements::page(&m, true)));
