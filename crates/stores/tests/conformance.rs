@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use landbridge_core::message::{Code, Refusal};
 use landbridge_core::{ProblemId, WorkId};
-use landbridge_flow::conformance::{CASES, Harness, WORKED_EXAMPLE, worked_example};
+use landbridge_flow::conformance::{CASES, Harness, LINKED_CASES, WORKED_EXAMPLE, linked_case, worked_example};
 use landbridge_flow::ports::Store;
-use landbridge_stores::memory::{MemoryOptions, MemoryRow, MemoryStore};
+use landbridge_stores::memory::{Linked, MemoryOptions, MemoryRow, MemoryStore};
 use landbridge_stores::sqlite::{SqliteOptions, SqliteStore};
-use landbridge_stores::{Mapping, Numbering, Source, Table, TableName};
+use landbridge_stores::{Mapping, Numbering, ProblemTable, Source, Table, TableName};
 use rusqlite::{Connection, params};
 
 struct InMemory(MemoryStore);
@@ -47,6 +47,20 @@ impl Harness for InMemory {
 
     async fn table(&self, problem: &ProblemId) -> Vec<(WorkId, String)> {
         self.0.committed(problem).into_iter().map(|(work, row)| (work, row.text)).collect()
+    }
+
+    async fn linked(&self) -> Result<Arc<dyn Store>, String> {
+        let whole_number = |fields: &mut landbridge_core::Fields| {
+            for value in fields.values_mut().flatten() {
+                *value = value.parse::<i64>().map_or_else(|_| value.clone(), |n| n.to_string());
+            }
+        };
+        Ok(Arc::new(MemoryStore::new(MemoryOptions {
+            linked: Some(Linked { prefix: "T-".into(), create: true }),
+            fields_kept: ["rating".to_owned()].into(),
+            keep: Some(Arc::new(whole_number)),
+            ..Numbering::PerProblem.into()
+        })))
     }
 }
 
@@ -149,6 +163,33 @@ impl Harness for OnDisk {
         let row = |row: &rusqlite::Row<'_>| Ok((WorkId::new(row.get(0)?).unwrap(), row.get(1)?));
         select.query_map([problem.as_str()], row).unwrap().map(Result::unwrap).collect()
     }
+
+    async fn linked(&self) -> Result<Arc<dyn Store>, String> {
+        self.application()
+            .execute_batch(
+                "create table TICKET (ID integer primary key, REF text unique, TITLE text, STATE text not null);
+                 create table REPLY (TICKET integer not null references TICKET (ID), NO integer not null, BODY text,
+                     RATING integer, primary key (TICKET, NO))",
+            )
+            .unwrap();
+        let numbering = Numbering::PerProblem;
+        let table = Table { name: TableName::plain("REPLY"), numbering, insert: [].into(), marker: [].into() };
+        let linked = Mapping {
+            source: Source::Table(table),
+            share: None,
+            fields: [("rating".into(), "RATING".into())].into(),
+            problems: Some(ProblemTable {
+                name: TableName::plain("TICKET"),
+                id: "ID".into(),
+                share: None,
+                fields: [("title".into(), "TITLE".into())].into(),
+                link: Some("REF".into()),
+                create: Some([("STATE".into(), "'new from ' || :site".into())].into()),
+            }),
+            ..mapping(numbering)
+        };
+        Ok(Arc::new(SqliteStore::open(&file(&self.folder), linked, SqliteOptions::default()).unwrap()))
+    }
 }
 
 type Make = fn(Numbering) -> Box<dyn Harness>;
@@ -167,6 +208,19 @@ async fn every_store_passes_the_suite() {
                 if let Err(found) = check(harness.as_ref()).await {
                     panic!("{name}, {numbering:?}: {case}: {found}");
                 }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_store_with_a_link_column_passes_the_cases_of_linked_problems() {
+    for (name, make) in STORES {
+        for (case, check) in LINKED_CASES {
+            match linked_case(make(Numbering::PerProblem).as_ref(), check).await {
+                Ok(None) => {}
+                Ok(Some(why)) => eprintln!("skipped: {name}: {case}: {why}"),
+                Err(found) => panic!("{name}: {case}: {found}"),
             }
         }
     }
