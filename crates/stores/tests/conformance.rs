@@ -10,6 +10,7 @@ use landbridge_core::message::{Code, Refusal};
 use landbridge_core::{ProblemId, WorkId};
 use landbridge_flow::conformance::{CASES, Harness, LINKED_CASES, WORKED_EXAMPLE, linked_case, worked_example};
 use landbridge_flow::ports::Store;
+use landbridge_stores::mapping::{AppendKind, Statements};
 use landbridge_stores::memory::{Linked, MemoryOptions, MemoryRow, MemoryStore};
 use landbridge_stores::sqlite::{SqliteOptions, SqliteStore};
 use landbridge_stores::{Mapping, Numbering, ProblemTable, Source, Table, TableName};
@@ -72,6 +73,39 @@ struct OnDisk {
 
 impl OnDisk {
     fn new(numbering: Numbering) -> Self {
+        Self::with(numbering, mapping(numbering))
+    }
+
+    /// Read by a query and appended to by statements.
+    fn by_statements(_: Numbering) -> Self {
+        let statements = Statements {
+            read: "select NO as number, TICKET as ticket, BODY as body, PUBLIC = 1 as share from NOTE".into(),
+            append: vec![
+                "insert into NOTE (TICKET, BODY, PUBLIC) values (:problem, :text, 0)".into(),
+                "update NOTE set PUBLIC = (:kind = 'entry') where NO = :work".into(),
+            ],
+            work_from: "last_insert_rowid()".into(),
+            append_kind: AppendKind { entry: "entry".into(), marker: "marker".into() },
+            text_encoding: None,
+        };
+        let mapping = Mapping {
+            source: Source::Statements(statements),
+            problem: "ticket".into(),
+            work: "number".into(),
+            text: "body".into(),
+            share: None,
+            ..mapping(Numbering::Generated)
+        };
+        Self::with(Numbering::Generated, mapping)
+    }
+
+    /// With the markers in a table of their own.
+    fn apart(_: Numbering) -> Self {
+        let markers = Some(TableName::plain("MARKER"));
+        Self::with(Numbering::Generated, Mapping { markers, ..mapping(Numbering::Generated) })
+    }
+
+    fn with(numbering: Numbering, mapping: Mapping) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("landbridge-conformance-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -79,7 +113,7 @@ impl OnDisk {
         let file = folder.join("desk.db");
         let key = match numbering {
             Numbering::PerProblem => "NO integer not null, primary key (TICKET, NO)",
-            Numbering::Generated => "NO integer primary key",
+            Numbering::Generated => "NO integer primary key autoincrement",
         };
         let columns = "TICKET text not null, BODY text not null check (BODY not like '%POISON%'), PUBLIC int not null";
         let create = if numbering == Numbering::PerProblem {
@@ -87,8 +121,10 @@ impl OnDisk {
         } else {
             format!("create table NOTE ({key}, {columns})")
         };
+        let markers = "create table MARKER (problem text not null, number integer primary key, text text not null)";
+        let create = format!("{create}; {markers}");
         Connection::open(&file).unwrap().execute_batch(&format!("pragma journal_mode = wal; {create}")).unwrap();
-        let store = SqliteStore::open(&file, mapping(numbering), SqliteOptions::default()).unwrap();
+        let store = SqliteStore::open(&file, mapping, SqliteOptions::default()).unwrap();
         Self { folder, store: Arc::new(store), numbering }
     }
 
@@ -199,16 +235,36 @@ const STORES: [(&str, Make); 2] = [
     ("SQLite", |numbering| Box::new(OnDisk::new(numbering))),
 ];
 
+/// The same with numbers from the database.
+const GENERATED_ONLY: [(&str, Make); 2] = [
+    ("SQLite by statements", |numbering| Box::new(OnDisk::by_statements(numbering))),
+    ("SQLite with markers apart", |numbering| Box::new(OnDisk::apart(numbering))),
+];
+
 #[tokio::test]
 async fn every_store_passes_the_suite() {
-    for (name, make) in STORES {
-        for numbering in [Numbering::PerProblem, Numbering::Generated] {
-            for (case, check) in CASES {
-                let harness = make(numbering);
-                if let Err(found) = check(harness.as_ref()).await {
-                    panic!("{name}, {numbering:?}: {case}: {found}");
-                }
+    let both = [Numbering::PerProblem, Numbering::Generated];
+    let all = STORES.iter().flat_map(|store| both.map(|numbering| (store, numbering)));
+    for ((name, make), numbering) in all.chain(GENERATED_ONLY.iter().map(|store| (store, Numbering::Generated))) {
+        for (case, check) in CASES {
+            if let Err(found) = check(make(numbering).as_ref()).await {
+                panic!("{name}, {numbering:?}: {case}: {found}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn however_a_history_is_mapped_every_entry_is_there_once_and_in_order() {
+    for (name, make) in GENERATED_ONLY {
+        let (a, b) = (make(Numbering::Generated), InMemory::new(Numbering::PerProblem));
+        let tables = worked_example(a.as_ref(), &b).await.unwrap();
+        for table in tables {
+            let texts = table.iter().filter_map(|row| row.split_once(' ')).map(|(_, text)| text.to_owned());
+            let entries: Vec<_> = texts.filter(|text| !text.starts_with("copy in system")).collect();
+            let expected = ["open ticket for analysis", "solve ticket ABC", "reopen ABC for review"];
+            let expected = [&expected[..], &["do not bother will work on ABC at N", "solved!"]].concat();
+            assert_eq!(entries, expected, "{name}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod appending;
 mod inspecting;
+mod keeping;
 mod locking;
+mod mapping_by_statements;
 mod reading;
 
 use std::collections::BTreeMap;
