@@ -4,8 +4,11 @@
 //! find the problem, then the entry, at fault; that entry is refused alone. A problem whose marker is not taken keeps
 //! nothing. Everything is read back before it is committed: what was written is what was sent, or it is refused.
 
+use std::collections::BTreeSet;
+
 use landbridge_core::judge::Outcome;
 use landbridge_core::message::{Code, Refusal};
+use landbridge_core::value;
 use landbridge_core::{SiteName, WorkId};
 
 use crate::bridge::{Bridge, PeerPolicy};
@@ -63,7 +66,7 @@ async fn append_at_once(
     let places: Vec<_> =
         cases.iter().enumerate().flat_map(|(c, case)| case.fresh().into_iter().map(move |e| (c, e))).collect();
     let rows: Vec<_> = places.iter().filter_map(|(c, e)| cases.get(*c).and_then(|case| case.append(*e))).collect();
-    let works = append_and_read_back(txn, &rows).await?;
+    let works = append_exactly(&bridge.store.capabilities().fields_kept, txn, &rows).await?;
     for ((c, e), work) in places.into_iter().zip(works) {
         cases[c].outcomes[e] = Outcome::Appended(work);
     }
@@ -86,7 +89,7 @@ async fn append_one(
 ) -> Result<(), StoreError> {
     txn.savepoint().await?;
     let fresh = case.fresh();
-    append_entries(txn, case, &fresh).await?;
+    append_entries(&bridge.store.capabilities().fields_kept, txn, case, &fresh).await?;
     let marker = case.markers(bridge, policy, from)?;
     let failed = match append_and_read_back(txn, &marker).await {
         Ok(_) => return txn.release().await,
@@ -101,13 +104,18 @@ async fn append_one(
     Ok(())
 }
 
-async fn append_entries(txn: &mut dyn Txn, case: &mut Case<'_>, fresh: &[usize]) -> Result<(), StoreError> {
+async fn append_entries(
+    kept: &BTreeSet<String>,
+    txn: &mut dyn Txn,
+    case: &mut Case<'_>,
+    fresh: &[usize],
+) -> Result<(), StoreError> {
     let rows: Vec<_> = fresh.iter().filter_map(|e| case.append(*e)).collect();
     if rows.is_empty() {
         return Ok(());
     }
     txn.savepoint().await?;
-    match (append_and_read_back(txn, &rows).await, fresh) {
+    match (append_exactly(kept, txn, &rows).await, fresh) {
         (Ok(works), _) => {
             fresh.iter().zip(works).for_each(|(e, work)| case.outcomes[*e] = Outcome::Appended(work));
             txn.release().await
@@ -121,25 +129,47 @@ async fn append_entries(txn: &mut dyn Txn, case: &mut Case<'_>, fresh: &[usize])
         (Err(StoreError::Row { .. }), many) => {
             txn.rollback_to().await?;
             let (first, second) = many.split_at(many.len() / 2);
-            Box::pin(append_entries(txn, case, first)).await?;
-            Box::pin(append_entries(txn, case, second)).await
+            Box::pin(append_entries(kept, txn, case, first)).await?;
+            Box::pin(append_entries(kept, txn, case, second)).await
         }
         (Err(failed), _) => Err(failed),
     }
 }
 
-/// Appends rows and reads them back. A row that is then no part of the history, or not what was written, would be echoed
-/// or multiplied; the mapping or a trigger is at fault, and the row is not taken.
+/// Appends rows without shared columns: markers. As [`append_exactly`].
 pub(crate) async fn append_and_read_back(txn: &mut dyn Txn, rows: &[Append]) -> Result<Vec<WorkId>, StoreError> {
+    append_exactly(&BTreeSet::new(), txn, rows).await
+}
+
+/// Appends rows and reads them back. A row that is then no part of the history, or not what was written, would be echoed
+/// or multiplied; the mapping or a trigger is at fault, and the row is not taken. The same holds where a column keeps
+/// another value than was sent, among the shared columns `kept` that the mapping does not fill otherwise.
+pub(crate) async fn append_exactly(
+    kept: &BTreeSet<String>,
+    txn: &mut dyn Txn,
+    rows: &[Append],
+) -> Result<Vec<WorkId>, StoreError> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let works = txn.append(rows).await?;
     let places: Vec<_> = rows.iter().zip(&works).map(|(row, work)| (row.problem.clone(), *work)).collect();
     let back = txn.bodies(&places).await?;
-    let same = |(row, body): (&Append, Option<Body>)| body.and_then(|b| b.text).as_deref() == Some(&row.text);
-    if works.len() == rows.len() && rows.iter().zip(back).all(same) {
-        return Ok(works);
+    let same = |(row, body): (&Append, &Option<Body>)| {
+        body.as_ref().and_then(|b| b.text.as_deref()) == Some(row.text.as_str())
+    };
+    if works.len() == rows.len() && back.len() == rows.len() && rows.iter().zip(&back).all(same) {
+        let mut fields = rows.iter().zip(&back).filter_map(|(row, body)| other_field(kept, row, body.as_ref()?));
+        return match fields.next() {
+            None => Ok(works),
+            Some(name) => Err(StoreError::Row {
+                refusal: Refusal::of(Code::Value),
+                detail: format!(
+                    "the column of the field {name} would keep another value than was sent: its type must be able to hold \
+                     what the peer sends, and no trigger may change it; or fill it in [history.insert]"
+                ),
+            }),
+        };
     }
     let what = if rows.iter().all(|row| row.kind == Kind::Marker) { "[history.marker]" } else { "[history.insert]" };
     Err(StoreError::Row {
@@ -149,4 +179,13 @@ pub(crate) async fn append_and_read_back(txn: &mut dyn Txn, rows: &[Append]) -> 
              change its text; look at {what}"
         ),
     })
+}
+
+/// A shared column of an appended row that reads back as another value than was sent.
+fn other_field<'n>(kept: &'n BTreeSet<String>, row: &Append, back: &Body) -> Option<&'n str> {
+    let is_other = |name: &&String| match row.fields.get(*name) {
+        None => false,
+        Some(sent) => !value::same(sent.as_deref(), back.fields.get(*name).and_then(Option::as_deref)),
+    };
+    kept.iter().find(is_other).map(String::as_str)
 }

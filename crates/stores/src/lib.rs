@@ -2,6 +2,7 @@
 //! specification, and the adapters of real databases, each behind a feature.
 
 pub mod catalog;
+pub mod encoding;
 pub mod inspection;
 pub mod mapping;
 pub mod memory;
@@ -10,4 +11,4 @@ pub mod sqlite;
 pub mod sqltext;
 
 pub use inspection::Inspection;
-pub use mapping::{Mapping, Numbering, ProblemTable, Source, Table, TableName};
+pub use mapping::{Mapping, Numbering, ProblemTable, Source, Statements, Table, TableName};

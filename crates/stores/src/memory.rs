@@ -37,6 +37,27 @@ pub type LevelBelow = u8;
 /// Decides whether the table takes a row, as a check constraint or a trigger does.
 pub type Check = Arc<dyn Fn(&Append) -> Option<Refusal> + Send + Sync>;
 
+/// What the table makes of the shared columns of an appended row, as a column of numbers or a trigger does.
+pub type Keep = Arc<dyn Fn(&mut Fields) + Send + Sync>;
+
+/// A table of problems with a link column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Linked {
+    /// What the ids of created problems begin with, before a number: two stores number differently.
+    pub prefix: String,
+    /// Whether the bridge may create problems.
+    pub create: bool,
+}
+
+/// A problem of that table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemoryProblem {
+    /// The link column.
+    pub home: Option<ProblemName>,
+    /// The shared columns of the problem.
+    pub fields: Fields,
+}
+
 /// How the table is made.
 #[derive(Clone, Default)]
 pub struct MemoryOptions {
@@ -54,6 +75,12 @@ pub struct MemoryOptions {
     pub hidden: BTreeSet<ProblemId>,
     /// Only these problems exist; without it, all do.
     pub problems: Option<BTreeSet<ProblemId>>,
+    /// A table of problems, in which only those exist that were added or created. Without it, nothing is linked.
+    pub linked: Option<Linked>,
+    /// The shared columns that are promised to be kept as they come.
+    pub fields_kept: BTreeSet<String>,
+    /// What becomes of shared columns. Nothing where absent.
+    pub keep: Option<Keep>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -63,6 +90,10 @@ struct Data {
     reserved: BTreeSet<(ProblemId, WorkId)>,
     /// Rows that a writing transaction has read and that nobody else may change before its end.
     pinned: Vec<(ProblemId, WorkId)>,
+    /// The table of problems.
+    problems: BTreeMap<ProblemId, MemoryProblem>,
+    /// The number of the problem that was created last; it is never given out again.
+    created: u64,
     commits: u64,
 }
 
@@ -81,6 +112,7 @@ impl MemoryStore {
         let capabilities = Capabilities {
             text_chars_max: options.text_chars_max,
             engine: "the memory store".into(),
+            fields_kept: options.fields_kept.clone(),
             ..Capabilities::default()
         };
         Self {
@@ -160,14 +192,38 @@ impl MemoryStore {
         self.data().tables.keys().cloned().collect()
     }
 
-    fn is_visible(&self, problem: &ProblemId) -> bool {
-        let exists = self.options.problems.as_ref().is_none_or(|all| all.contains(problem));
-        exists && !self.options.hidden.contains(problem)
+    /// Somebody adds a problem to the table of problems, or changes the one of this id.
+    pub fn add_problem(&self, id: &ProblemId, problem: MemoryProblem) {
+        self.change(|data| data.problems.insert(id.clone(), problem));
     }
 
-    fn is_open(&self, problem: &ProblemId, row: &MemoryRow, peer: Option<&SiteName>) -> bool {
+    /// Somebody deletes a problem with all its rows. False where it is not there, or where a transaction holds one of
+    /// its rows.
+    pub fn delete_problem(&self, id: &ProblemId) -> bool {
+        self.change(|data| {
+            let free = !data.pinned.iter().any(|(problem, _)| problem == id);
+            if free {
+                data.tables.remove(id);
+            }
+            free && data.problems.remove(id).is_some()
+        })
+    }
+
+    /// The table of problems.
+    pub fn linked_problems(&self) -> BTreeMap<ProblemId, MemoryProblem> {
+        self.data().problems.clone()
+    }
+
+    /// `added`: whether it is in the table of problems, where there is one.
+    fn is_visible(&self, problem: &ProblemId, added: bool) -> bool {
+        let options = &self.options;
+        let exists = options.problems.as_ref().is_none_or(|all| all.contains(problem));
+        exists && (added || options.linked.is_none()) && !options.hidden.contains(problem)
+    }
+
+    fn is_open(&self, visible: bool, row: &MemoryRow, peer: Option<&SiteName>) -> bool {
         let below = peer.and_then(|p| self.options.levels.get(p));
-        self.is_visible(problem) && row.public && below.is_none_or(|below| row.level < *below)
+        visible && row.public && below.is_none_or(|below| row.level < *below)
     }
 
     fn marker(&self, row: &MemoryRow) -> Option<String> {
@@ -189,6 +245,19 @@ impl Data {
         let last = numbers.filter(|(p, _)| generated || *p == problem).map(|(_, work)| work.get()).max().unwrap_or(0);
         WorkId::new(last + 1).unwrap_or(WorkId::MIN)
     }
+
+    /// The next id that no problem has.
+    fn next_problem(&mut self, prefix: &str) -> Result<ProblemId, StoreError> {
+        loop {
+            self.created += 1;
+            let id: ProblemId = format!("{prefix}{}", self.created)
+                .parse()
+                .map_err(|_| StoreError::Mapping(format!("{prefix} is not the beginning of a problem's id")))?;
+            if !self.problems.contains_key(&id) {
+                return Ok(id);
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -205,14 +274,16 @@ impl Store for MemoryStore {
         let data = self.data().clone();
         let behind = data.tables.iter().filter(|(p, rows)| !rows.is_empty() && after.is_none_or(|a| *p > a));
         let swept = behind.take(limit).map(|(problem, rows)| {
-            let mut seen = String::new();
+            let of_problem = data.problems.get(problem);
+            let visible = self.is_visible(problem, of_problem.is_some());
+            let mut seen = format!("{visible} {:?};", of_problem.and_then(|p| p.home.as_ref()));
             for (work, row) in rows {
-                let open = self.is_open(problem, row, None);
+                let open = self.is_open(visible, row, None);
                 let peers: String = self
                     .options
                     .levels
                     .keys()
-                    .map(|p| if self.is_open(problem, row, Some(p)) { '+' } else { '-' })
+                    .map(|p| if self.is_open(visible, row, Some(p)) { '+' } else { '-' })
                     .collect();
                 seen.push_str(&format!("{work} {open} {peers} {:?};", self.marker(row)));
             }
@@ -226,6 +297,7 @@ impl Store for MemoryStore {
             store: self.clone(),
             snapshot: (mode == Mode::Read).then(|| self.data().clone()),
             appended: Vec::new(),
+            created: Vec::new(),
             savepoints: Vec::new(),
             guards: Vec::new(),
             pinned: Vec::new(),
@@ -234,6 +306,7 @@ impl Store for MemoryStore {
 
     async fn conditions(&self, problem: &ProblemId, work: WorkId) -> Result<Option<Vec<Condition>>, StoreError> {
         let Some(row) = self.committed(problem).remove(&work) else { return Ok(None) };
+        let added = self.data().problems.contains_key(problem);
         let condition = |name: &str, peer: Option<SiteName>, sql: String, passes| Condition {
             name: name.into(),
             peer,
@@ -242,7 +315,7 @@ impl Store for MemoryStore {
         };
         let mut all = vec![
             condition("share", None, "public".into(), row.public),
-            condition("problem.share", None, "not hidden".into(), self.is_visible(problem)),
+            condition("problem.share", None, "not hidden".into(), self.is_visible(problem, added)),
         ];
         for (peer, below) in &self.options.levels {
             all.push(condition("peer share", Some(peer.clone()), format!("level < {below}"), row.level < *below));
@@ -257,14 +330,27 @@ struct MemoryTxn {
     /// What a reading transaction sees; a writing one sees what is committed.
     snapshot: Option<Arc<Data>>,
     appended: Vec<(ProblemId, WorkId, MemoryRow)>,
-    savepoints: Vec<usize>,
+    created: Vec<(ProblemId, MemoryProblem)>,
+    /// How many of each there were.
+    savepoints: Vec<(usize, usize)>,
     guards: Vec<OwnedMutexGuard<()>>,
     pinned: Vec<(ProblemId, WorkId)>,
 }
 
 impl MemoryTxn {
+    fn data(&self) -> Arc<Data> {
+        self.snapshot.clone().unwrap_or_else(|| self.store.data().clone())
+    }
+
+    /// The table of problems as this transaction sees it.
+    fn problems(&self) -> BTreeMap<ProblemId, MemoryProblem> {
+        let mut problems = self.data().problems.clone();
+        problems.extend(self.created.iter().cloned());
+        problems
+    }
+
     fn table(&self, problem: &ProblemId) -> BTreeMap<WorkId, MemoryRow> {
-        let data = self.snapshot.clone().unwrap_or_else(|| self.store.data().clone());
+        let data = self.data();
         let mut rows = data.tables.get(problem).cloned().unwrap_or_default();
         rows.extend(self.appended.iter().filter(|(p, ..)| p == problem).map(|(_, w, row)| (*w, row.clone())));
         rows
@@ -281,12 +367,11 @@ impl MemoryTxn {
             return Err(StoreError::Row { refusal, detail: "the memory store's check".into() });
         }
         let level = append.fields.get("level").and_then(|l| l.as_deref()).and_then(|l| l.parse().ok()).unwrap_or(0);
-        Ok(MemoryRow {
-            text: append.text.clone(),
-            fields: append.fields.clone(),
-            public: append.kind == Kind::Entry,
-            level,
-        })
+        let mut fields = append.fields.clone();
+        if let Some(keep) = &options.keep {
+            keep(&mut fields);
+        }
+        Ok(MemoryRow { text: append.text.clone(), fields, public: append.kind == Kind::Entry, level })
     }
 }
 
@@ -302,17 +387,21 @@ impl Txn for MemoryTxn {
     }
 
     async fn rows(&mut self, problems: &[ProblemId], peer: Option<&SiteName>) -> Result<Vec<ProblemRows>, StoreError> {
+        let all = self.problems();
         let rows = |problem: &ProblemId| {
+            let of_problem = all.get(problem);
+            let visible = self.store.is_visible(problem, of_problem.is_some());
             let row = |(work, row): (WorkId, MemoryRow)| Row {
                 work,
                 marker: self.store.marker(&row),
-                open: self.store.is_open(problem, &row, peer),
+                open: self.store.is_open(visible, &row, peer),
                 bytes: row.text.len() as u64,
             };
             ProblemRows {
-                visible: self.store.is_visible(problem),
+                visible,
+                home: of_problem.and_then(|p| p.home.clone()),
+                fields: of_problem.filter(|_| visible).map(|p| p.fields.clone()).unwrap_or_default(),
                 rows: self.table(problem).into_iter().map(row).collect(),
-                ..ProblemRows::default()
             }
         };
         Ok(problems.iter().map(rows).collect())
@@ -343,21 +432,35 @@ impl Txn for MemoryTxn {
     }
 
     async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {
-        Ok(vec![Vec::new(); homes.len()])
+        let problems = self.problems();
+        let of = |home: &ProblemName| {
+            problems.iter().filter(|(_, p)| p.home.as_ref() == Some(home)).map(|(id, _)| id.clone()).collect()
+        };
+        Ok(homes.iter().map(of).collect())
     }
 
-    async fn create(&mut self, _problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
-        Err(StoreError::Mapping("[problem] create is not set".to_owned()))
+    async fn create(&mut self, problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
+        let Some(linked) = self.store.options.linked.clone().filter(|linked| linked.create) else {
+            return Err(StoreError::Mapping("[problem] create is not set".to_owned()));
+        };
+        let mut ids = Vec::with_capacity(problems.len());
+        for NewProblem { home, fields } in problems {
+            let id = self.store.change(|data| data.next_problem(&linked.prefix))?;
+            self.created.push((id.clone(), MemoryProblem { home: Some(home.clone()), fields: fields.clone() }));
+            ids.push(id);
+        }
+        Ok(ids)
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.savepoints.push(self.appended.len());
+        self.savepoints.push((self.appended.len(), self.created.len()));
         Ok(())
     }
 
     async fn rollback_to(&mut self) -> Result<(), StoreError> {
-        let keep = self.savepoints.pop().unwrap_or(0);
-        let undone = self.appended.split_off(keep);
+        let (appended, created) = self.savepoints.pop().unwrap_or_default();
+        let undone = self.appended.split_off(appended);
+        self.created.truncate(created);
         self.store.release(&undone);
         Ok(())
     }
@@ -368,8 +471,9 @@ impl Txn for MemoryTxn {
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        let appended = std::mem::take(&mut self.appended);
+        let (appended, created) = (std::mem::take(&mut self.appended), std::mem::take(&mut self.created));
         self.store.change(|data| {
+            data.problems.extend(created);
             for (problem, work, row) in appended {
                 data.reserved.remove(&(problem.clone(), work));
                 data.tables.entry(problem).or_default().insert(work, row);

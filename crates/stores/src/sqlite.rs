@@ -7,10 +7,14 @@
 //!
 //! Problem ids that are blobs are not bridged: they are no text.
 
+mod apart;
 mod append;
+mod by_statements;
+mod catalog;
 mod fault;
 mod inspect;
 mod lane;
+mod problems;
 mod read;
 mod schema;
 mod session;
@@ -31,6 +35,7 @@ use landbridge_flow::ports::{Capabilities, Condition, Mode, Store, Swept, Txn};
 use rusqlite::OpenFlags;
 use tokio::sync::Mutex;
 
+pub use catalog::{catalog, sample, writable};
 pub use inspect::inspect;
 
 use crate::inspection::Inspection;
@@ -92,7 +97,12 @@ impl SqliteStore {
             tracing::info!(database = %path.display(), "{note}");
         }
         let engine = format!("SQLite {}", rusqlite::version());
-        let capabilities = Capabilities { text_chars_max: found.text_chars_max, engine, ..Capabilities::default() };
+        let capabilities = Capabilities {
+            text_chars_max: found.text_chars_max,
+            engine,
+            fields_kept: append::fields_kept(&mapping),
+            markers_apart: mapping.markers.is_some(),
+        };
         let plan = Plan { path: path.to_owned(), mapping, found, flags, busy };
         Ok(Self { pool: Arc::new(Pool::new(Arc::new(plan))), listener: Mutex::default(), capabilities })
     }

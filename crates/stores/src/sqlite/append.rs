@@ -4,7 +4,7 @@
 //! does not promise in which order it hands back their numbers; and a trigger that appends rows of its own between
 //! ours, or a row that is refused, is seen here at the row where it happens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use landbridge_core::message::{Code, Refusal};
 use landbridge_core::{ProblemId, WorkId};
@@ -14,19 +14,43 @@ use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ffi};
 
 use super::fault::{Trouble, row as refused};
-use super::{Plan, statements, values};
-use crate::mapping::{Mapping, Numbering};
+use super::problems::of_this_row;
+use super::{Plan, apart, by_statements, statements, values};
+use crate::mapping::{Mapping, Numbering, Source};
 
-/// Appends `rows` in their order and returns their work ids.
+/// Appends `rows` in their order and returns their work ids. Then come the statements of `also`, once for each problem
+/// that entries were appended to.
 pub(super) fn append(connection: &Connection, plan: &Plan, rows: &[Append]) -> Result<Vec<WorkId>, Trouble> {
     let mut problems = Problems::default();
     let mut works = Vec::with_capacity(rows.len());
     for alike in rows.chunk_by(same_columns) {
-        let shape = Shape::of(&plan.mapping, &alike[0]);
-        let mut statement = connection.prepare_cached(&shape.sql)?;
-        let values = shape.values(&statement);
-        for row in alike {
-            works.push(append_one(connection, plan, &mut problems, &mut statement, &values, row)?);
+        if let (Some(table), Kind::Marker) = (&plan.mapping.markers, alike[0].kind) {
+            works.extend(apart::append(connection, table, alike)?);
+            continue;
+        }
+        match &plan.mapping.source {
+            Source::Table(_) => {
+                let shape = Shape::of(&plan.mapping, &alike[0]);
+                let mut statement = connection.prepare_cached(&shape.sql)?;
+                let values = shape.values(&statement);
+                for row in alike {
+                    works.push(append_one(connection, plan, &mut problems, &mut statement, &values, row)?);
+                }
+            }
+            Source::Statements(by) => {
+                for row in alike {
+                    let known = problems.look_up(connection, plan, &row.problem)?;
+                    works.push(by_statements::append(connection, by, known, row)?);
+                }
+            }
+        }
+    }
+    let of_entries: BTreeSet<&ProblemId> =
+        rows.iter().filter(|row| row.kind == Kind::Entry).map(|row| &row.problem).collect();
+    for sql in &plan.mapping.also {
+        for problem in &of_entries {
+            let known = problems.look_up(connection, plan, problem)?;
+            by_statements::also(connection, sql, &known.stored)?;
         }
     }
     Ok(works)
@@ -90,18 +114,14 @@ fn insert(
             Bound::Text => statement.raw_bind_parameter(at, &row.text)?,
             Bound::Number => statement.raw_bind_parameter(at, number)?,
             Bound::Site => statement.raw_bind_parameter(at, row.site.as_str())?,
-            Bound::Field(name) => statement.raw_bind_parameter(at, row.fields.get(name).and_then(Option::as_ref))?,
+            Bound::Field(name) => {
+                let value = row.fields.get(name).and_then(Option::as_deref);
+                statement.raw_bind_parameter(at, values::kept(value, plan.found.keeps(name)))?;
+            }
         }
     }
     let mut kept = statement.raw_query();
-    let first = kept.next().map_err(|e| match &e {
-        // The statement was prepared, so what fails now is an expression or a trigger, on this row's values.
-        rusqlite::Error::SqliteFailure(code, _) if code.extended_code == ffi::SQLITE_ERROR => {
-            Trouble::from(refused(Code::Trigger, e.to_string()))
-        }
-        _ => e.into(),
-    })?;
-    let Some(first) = first else {
+    let Some(first) = kept.next().map_err(of_this_row)? else {
         return Err(
             refused(Code::Trigger, "the table ignored the row, as raise(ignore) and `on conflict ignore` do").into()
         );
@@ -123,11 +143,11 @@ fn insert(
 #[derive(Default)]
 struct Problems(HashMap<ProblemId, Known>);
 
-struct Known {
+pub(super) struct Known {
     /// The id in the form in which the column has it.
-    stored: Value,
-    /// The highest number so far.
-    highest: i64,
+    pub(super) stored: Value,
+    /// The highest number so far; of a history that is a query, that of this call.
+    pub(super) highest: i64,
 }
 
 impl Problems {
@@ -146,12 +166,16 @@ impl Problems {
 /// without a type leaves that open; any other turns the text into its own kind.
 fn stored_form(connection: &Connection, plan: &Plan, id: &ProblemId) -> Result<Value, Trouble> {
     if plan.found.problem.untyped {
-        let mapping = &plan.mapping;
-        let problems = mapping.problems.as_ref().map(|t| (t.name.name.as_str(), &t.id));
-        for (table, column) in [(statements::alias(mapping), &mapping.problem)].into_iter().chain(problems) {
-            let mut statement = connection.prepare_cached(&statements::stored_form(table, column))?;
-            let form = statement.query_row([values::problems_json([id], true)], |r| r.get(0)).optional()?;
-            if let Some(form) = form {
+        for asked in plan.asks([id]) {
+            let mut statement = connection.prepare_cached(&statements::stored_form(&plan.mapping))?;
+            if let Some(form) = statement.query_row([asked], |r| r.get(0)).optional()? {
+                return Ok(form);
+            }
+        }
+        if let Some(table) = &plan.mapping.problems {
+            let mut statement = connection.prepare_cached(&statements::stored_id(table))?;
+            let asked = values::problems_json([id], plan.found.problem_id.untyped);
+            if let Some(form) = statement.query_row([asked], |r| r.get(0)).optional()? {
                 return Ok(form);
             }
         }
@@ -229,6 +253,14 @@ impl Shape {
         }));
         values
     }
+}
+
+/// The shared columns that the bridge itself fills with what it received. In statements, the administrator's SQL does.
+pub(super) fn fields_kept(mapping: &Mapping) -> BTreeSet<String> {
+    let expressions = expressions(mapping, Kind::Entry);
+    let by_expression = |column: &str| expressions.iter().any(|(c, _)| c.eq_ignore_ascii_case(column));
+    let kept = mapping.fields.iter().filter(|(_, column)| mapping.table().is_some() && !by_expression(column));
+    kept.map(|(name, _)| name.clone()).collect()
 }
 
 /// The expressions of the mapping for a row of this kind: for a marker, `marker` column by column over `insert`.

@@ -1,5 +1,10 @@
 //! Whether a database is what the mapping says. Every fault is reported at once, with what to write instead.
 
+mod apart;
+mod by_statements;
+mod problem_table;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,10 +16,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::append::{Shape, expressions};
 use super::fault::Trouble;
 use super::lane::{FLAGS, FileMark};
-use super::schema::{Affinity, Column, Table, table_names};
+use super::schema::{Affinity, Column, Table, insert_triggers, table_names};
+use super::values::Keeps;
 use super::{session, statements};
 use crate::inspection::Inspection;
-use crate::mapping::{Mapping, Numbering};
+use crate::mapping::{Mapping, Numbering, TableName};
 
 /// What was found out about a database and its mapping.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,8 +38,25 @@ pub(super) struct Found {
     pub(super) problem: IdColumn,
     /// The id in the table of the problems.
     pub(super) problem_id: IdColumn,
+    /// The problem column of the table of the markers.
+    pub(super) marker_problem: IdColumn,
     /// The declared width of the text column.
     pub(super) text_chars_max: Option<usize>,
+    /// The declared width of the link column.
+    pub(super) link_chars_max: Option<usize>,
+    /// How the shared columns of entries keep their values.
+    pub(super) fields: BTreeMap<String, Keeps>,
+    /// The same of problems.
+    pub(super) problem_fields: BTreeMap<String, Keeps>,
+    /// Whether the query of the mapping has a condition of its own, a column `share`.
+    pub(super) read_share: bool,
+}
+
+impl Found {
+    /// How the entry's shared column of this name keeps its values.
+    pub(super) fn keeps(&self, name: &str) -> Keeps {
+        self.fields.get(name).copied().unwrap_or_default()
+    }
 }
 
 /// How a column keeps problem ids.
@@ -69,7 +92,15 @@ pub(super) fn look(path: &Path, mapping: &Mapping, flags: OpenFlags, busy: Durat
         let mut inspector = Inspector { connection: &connection, mapping, seen: Seen::default() };
         inspector.encoding()?;
         inspector.problem_table()?;
-        inspector.history()?;
+        match mapping.statements() {
+            None => inspector.history()?,
+            Some(by) => inspector.statements(by)?,
+        }
+        inspector.also()?;
+        inspector.markers()?;
+        if inspector.seen.inspection.faults.is_empty() {
+            inspector.reads();
+        }
         Ok(inspector.seen)
     };
     look().map_err(|e| e.translate(path))
@@ -97,27 +128,10 @@ impl Inspector<'_> {
         Ok(())
     }
 
-    fn problem_table(&mut self) -> Result<(), Trouble> {
-        let Some(mapped) = &self.mapping.problems else {
-            return Ok(());
-        };
-        let Some(table) = self.table("[problem] table", &mapped.name.name)? else {
-            return Ok(());
-        };
-        if let Some(id) = self.column("[problem] id", &table, &mapped.id) {
-            self.seen.found.problem_id = IdColumn::of(id);
-            self.wants_index(&table, id);
-        }
-        self.condition("[problem] share", &table, mapped.share.as_deref())
-    }
-
     fn history(&mut self) -> Result<(), Trouble> {
         let m = self.mapping;
-        let Some(mapped) = m.table() else {
-            self.fault("[history] read: statements come to SQLite with the next step".to_owned());
-            return Ok(());
-        };
-        let Some(table) = self.table("[history] table", &mapped.name.name)? else {
+        let Some(mapped) = m.table() else { return Ok(()) };
+        let Some(table) = self.table("[history] table", &mapped.name)? else {
             return Ok(());
         };
         if table.kind != "table" {
@@ -143,8 +157,11 @@ impl Inspector<'_> {
             }
         }
         for (name, column) in &m.fields {
-            self.own_column(&format!("[history] fields, {name}"), &table, column);
+            if let Some(column) = self.own_column(&format!("[history] fields, {name}"), &table, column) {
+                self.seen.found.fields.insert(name.clone(), column.keeps());
+            }
         }
+        self.insert_triggers(&table)?;
         if let Some(work) = self.own_column("[history] work", &table, &m.work) {
             self.numbering(&table, work);
         }
@@ -164,8 +181,15 @@ impl Inspector<'_> {
         Ok(())
     }
 
-    fn table(&mut self, key: &str, name: &str) -> Result<Option<Table>, Trouble> {
-        let table = Table::find(self.connection, name)?;
+    fn table(&mut self, key: &str, name: &TableName) -> Result<Option<Table>, Trouble> {
+        if let Some(schema) = name.schema.as_ref().filter(|schema| !schema.eq_ignore_ascii_case("main")) {
+            self.fault(format!(
+                "{key}: a SQLite database file has only the schema main, and {name} is in {schema}. Write {}",
+                TableName::plain(&name.name)
+            ));
+            return Ok(None);
+        }
+        let table = Table::find(self.connection, &name.name)?;
         if table.is_none() {
             let there = listed(table_names(self.connection)?.iter());
             self.fault(format!("{key}: there is no table {name}. The tables here are: {there}"));
@@ -264,13 +288,23 @@ impl Inspector<'_> {
         let Some(sql) = sql else {
             return Ok(());
         };
-        let statement =
-            format!("select 1 from {} where {}", statements::quoted(&table.name), statements::part(Some(sql)));
-        match self.strictly(&statement)? {
+        let from = format!("select 1 from {}", statements::quoted(&table.name));
+        let columns = format!("{} are: {}", table.name, listed(table.columns.iter().map(|c| &c.name)));
+        self.condition_of(key, &from, &columns, sql)
+    }
+
+    /// The same of a history that is a query.
+    fn condition_on(&mut self, key: &str, from: &str, sql: Option<&str>) -> Result<(), Trouble> {
+        match sql {
+            Some(sql) => self.condition_of(key, from, "[history] read are the only ones", sql),
+            None => Ok(()),
+        }
+    }
+
+    fn condition_of(&mut self, key: &str, from: &str, columns: &str, sql: &str) -> Result<(), Trouble> {
+        match self.strictly(&format!("{from} where {}", statements::part(Some(sql))))? {
             Err(said) => self.fault(format!(
-                "{key} does not compile: {said}. Strings stand in single quotes; the columns of {} are: {}",
-                table.name,
-                listed(table.columns.iter().map(|c| &c.name))
+                "{key} does not compile: {said}. Strings stand in single quotes; the columns of {columns}"
             )),
             Ok(parameters) if !parameters.is_empty() => self
                 .fault(format!("{key}: a condition has no parameters, and this one has {}", listed(parameters.iter()))),
@@ -301,30 +335,25 @@ impl Inspector<'_> {
             if [&m.problem, &m.work, &m.text].iter().any(|own| own.eq_ignore_ascii_case(column)) {
                 self.fault(format!("{key}: the bridge itself fills this column. Leave the key out"));
             }
-            match self.strictly(&format!("select {}", statements::part(Some(sql))))? {
-                Err(said) => self.fault(format!(
-                    "{key} does not compile: {said}. Strings stand in single quotes, and a received field is written \
-                     :NAME"
-                )),
-                Ok(parameters) => self.parameters(&key, &parameters),
-            }
+            let fields = m.fields.keys().map(String::as_str);
+            let known: Vec<&str> = ["site", "text"].into_iter().chain(fields).collect();
+            self.expression(&key, sql, &known)?;
         }
         Ok(())
     }
 
-    fn parameters(&mut self, key: &str, parameters: &[String]) {
-        let m = self.mapping;
-        let known = |name: &str| name == "site" || name == "text" || m.fields.contains_key(name);
-        for parameter in parameters {
-            if !parameter.strip_prefix(':').is_some_and(known) {
-                let allowed: Vec<String> = ["site", "text"]
-                    .into_iter()
-                    .chain(m.fields.keys().map(String::as_str))
-                    .map(|n| format!(":{n}"))
-                    .collect();
-                self.fault(format!("{key}: {parameter} is nothing known. There are: {}", listed(allowed.iter())));
-            }
+    /// A trigger may change what is written, or refuse it.
+    fn insert_triggers(&mut self, table: &Table) -> Result<(), Trouble> {
+        let triggers = insert_triggers(self.connection, &table.name)?;
+        if !triggers.is_empty() {
+            self.seen.inspection.notes.push(format!(
+                "table {} has triggers that fire when a row is added ({}). What they do to a row of the bridge is read back, \
+                 and the row is refused where it is no longer what was sent",
+                table.name,
+                listed(triggers.iter())
+            ));
         }
+        Ok(())
     }
 
     /// Columns that refuse null, have no default and get no value.
@@ -332,7 +361,7 @@ impl Inspector<'_> {
         let m = self.mapping;
         let own = [&m.problem, &m.work, &m.text];
         let is = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-        for column in table.columns.iter().filter(|c| c.needs_value && !c.computed && !table.gives_out(c)) {
+        for column in table.columns.iter().filter(|c| c.needs_value() && !c.computed && !table.gives_out(c)) {
             let name = column.name.as_str();
             let by_expression = |kind| expressions(m, kind).iter().any(|(c, _)| is(c, name));
             let by_field = m.fields.values().any(|c| is(c, name));
@@ -340,6 +369,7 @@ impl Inspector<'_> {
             let (section, rows) = match (entries, by_expression(Kind::Marker)) {
                 _ if own.iter().any(|c| is(c, name)) => continue,
                 (true, true) => continue,
+                (true, false) if m.markers.is_some() => continue,
                 // A marker has no fields.
                 (true, false) => ("marker", "markers"),
                 (false, _) => ("insert", "appended rows"),

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Trouble;
+use super::values::Keeps;
 
 /// A table or a view.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Table {
     pub(super) kind: String,
     /// Whether it was made `without rowid`.
     pub(super) without_rowid: bool,
+    /// Whether its numbers are never given out again.
+    pub(super) autoincrement: bool,
     /// Its columns.
     pub(super) columns: Vec<Column>,
     /// Its indices that are not partial.
@@ -26,8 +29,10 @@ pub(super) struct Column {
     pub(super) name: String,
     /// The declared type; empty where there is none.
     pub(super) declared: String,
-    /// Whether null is refused and no default stands in.
-    pub(super) needs_value: bool,
+    /// Whether null is refused.
+    pub(super) not_null: bool,
+    /// Whether a default stands in where no value is given.
+    pub(super) has_default: bool,
     /// The place in the primary key, from 1; 0 outside it.
     pub(super) key: i64,
     /// Whether the column is computed from others.
@@ -74,6 +79,22 @@ impl Column {
         }
     }
 
+    /// Whether null is refused and no default stands in.
+    pub(super) fn needs_value(&self) -> bool {
+        self.not_null && !self.has_default
+    }
+
+    /// Which values it keeps in another form than they travel in.
+    pub(super) fn keeps(&self) -> Keeps {
+        let declared: String = self.declared.to_ascii_uppercase().split_whitespace().collect();
+        let (name, width) = declared.split_once('(').unwrap_or((&declared, ""));
+        match (name, width) {
+            ("BOOL" | "BOOLEAN", _) | ("TINYINT", "1)") => Keeps::Booleans,
+            ("BLOB" | "BYTEA" | "BINARY" | "VARBINARY", _) => Keeps::Bytes,
+            _ => Keeps::Anything,
+        }
+    }
+
     /// The declared width in characters, as in `varchar(80)`. SQLite does not enforce it; other readers of the table
     /// rely on it.
     pub(super) fn width(&self) -> Option<usize> {
@@ -91,17 +112,20 @@ impl Table {
     pub(super) fn find(connection: &Connection, name: &str) -> Result<Option<Self>, Trouble> {
         let found = connection
             .query_row(
-                "select name, type, wr from pragma_table_list where schema = 'main' and lower(name) = lower(?1)",
+                "select l.name, l.type, l.wr, s.sql
+                 from pragma_table_list as l left join sqlite_schema as s on s.name = l.name
+                 where l.schema = 'main' and lower(l.name) = lower(?1)",
                 [name],
-                |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?)),
+                |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?, r.get::<_, Option<String>>(3)?)),
             )
             .optional()?;
-        let Some((name, kind, without_rowid)) = found else {
+        let Some((name, kind, without_rowid, sql)) = found else {
             return Ok(None);
         };
         let columns = columns(connection, &name)?;
         let indices = indices(connection, &name)?;
-        Ok(Some(Self { name, kind, without_rowid, columns, indices }))
+        let autoincrement = words(&sql.unwrap_or_default()).iter().any(|w| w == "autoincrement");
+        Ok(Some(Self { name, kind, without_rowid, autoincrement, columns, indices }))
     }
 
     /// The column of this name, if there is one.
@@ -141,12 +165,52 @@ pub(super) fn table_names(connection: &Connection) -> Result<Vec<String>, Troubl
     Ok(connection.prepare(sql)?.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The names of the triggers of `table` that fire on inserts. SQLite's catalogue has only their text; the first of three
+/// reserved words in it says on what they fire.
+pub(super) fn insert_triggers(connection: &Connection, table: &str) -> Result<Vec<String>, Trouble> {
+    let sql =
+        "select name, sql from sqlite_schema where type = 'trigger' and tbl_name = ?1 collate nocase order by name";
+    let all: Vec<(String, String)> = connection
+        .prepare(sql)?
+        .query_map([table], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let on_insert = |sql: &str| {
+        let first = words(sql).into_iter().find(|w| ["insert", "update", "delete"].contains(&w.as_str()));
+        first.is_some_and(|w| w == "insert")
+    };
+    Ok(all.into_iter().filter(|(_, sql)| on_insert(sql)).map(|(name, _)| name).collect())
+}
+
+/// The bare words of a statement, in lower case: without what stands in quotes and comments.
+fn words(sql: &str) -> Vec<String> {
+    let (mut words, mut rest) = (Vec::new(), sql);
+    let behind =
+        |text: &'_ str, end: &str, from: usize| text[from..].find(end).map_or(text.len(), |at| from + at + end.len());
+    while let Some(first) = rest.chars().next() {
+        let len = match first {
+            '\'' | '"' | '`' => behind(rest, first.encode_utf8(&mut [0; 4]), 1),
+            '[' => behind(rest, "]", 1),
+            _ if rest.starts_with("--") => behind(rest, "\n", 2),
+            _ if rest.starts_with("/*") => behind(rest, "*/", 2),
+            c if c.is_alphanumeric() || c == '_' => {
+                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(rest.len());
+                words.push(rest[..end].to_ascii_lowercase());
+                end
+            }
+            c => c.len_utf8(),
+        };
+        rest = &rest[len..];
+    }
+    words
+}
+
 fn columns(connection: &Connection, table: &str) -> Result<Vec<Column>, Trouble> {
     // hidden: 1 belongs to a virtual table, 2 and 3 are computed.
-    let sql = "select name, type, \"notnull\" and dflt_value is null, pk, hidden >= 2 from pragma_table_xinfo(?1)
+    let sql = "select name, type, \"notnull\", dflt_value is not null, pk, hidden >= 2 from pragma_table_xinfo(?1)
                where hidden <> 1";
     let column = |r: &rusqlite::Row<'_>| {
-        Ok(Column { name: r.get(0)?, declared: r.get(1)?, needs_value: r.get(2)?, key: r.get(3)?, computed: r.get(4)? })
+        let (name, declared, not_null, has_default) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
+        Ok(Column { name, declared, not_null, has_default, key: r.get(4)?, computed: r.get(5)? })
     };
     Ok(connection.prepare(sql)?.query_map([table], column)?.collect::<rusqlite::Result<_>>()?)
 }
@@ -171,7 +235,14 @@ mod tests {
     use super::*;
 
     fn declared(declared: &str) -> Column {
-        Column { name: "C".into(), declared: declared.into(), needs_value: false, key: 0, computed: false }
+        Column {
+            name: "C".into(),
+            declared: declared.into(),
+            not_null: false,
+            has_default: false,
+            key: 0,
+            computed: false,
+        }
     }
 
     #[test]

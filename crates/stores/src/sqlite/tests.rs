@@ -2,7 +2,9 @@
 
 mod appending;
 mod inspecting;
+mod keeping;
 mod locking;
+mod mapping_by_statements;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -16,7 +18,7 @@ use landbridge_flow::ports::{Append, Kind, Mode, ProblemRows, Store, Swept};
 use rusqlite::Connection;
 
 use super::{SqliteOptions, SqliteStore};
-use crate::mapping::{Mapping, Numbering};
+use crate::mapping::{Mapping, Numbering, ProblemTable, Source, Table, TableName};
 
 /// A directory of its own, taken away at the end.
 struct Folder(PathBuf);
@@ -87,16 +89,20 @@ fn open(path: &Path, mapping: Mapping) -> Result<SqliteStore, StoreError> {
 
 fn mapping() -> Mapping {
     Mapping {
-        table: "WORK_HISTORY".into(),
+        source: Source::Table(Table {
+            name: TableName::plain("WORK_HISTORY"),
+            numbering: Numbering::PerProblem,
+            insert: BTreeMap::new(),
+            marker: BTreeMap::new(),
+        }),
         problem: "PROBLEM_ID".into(),
         work: "WORK_ID".into(),
         text: "WORK_HISTORY".into(),
-        numbering: Numbering::PerProblem,
         within: None,
         share: None,
         fields: BTreeMap::new(),
-        insert: BTreeMap::new(),
-        marker: BTreeMap::new(),
+        also: vec![],
+        markers: None,
         problems: None,
         peers: BTreeMap::new(),
         phrases: vec!["copy in system".into()],
@@ -104,7 +110,26 @@ fn mapping() -> Mapping {
 }
 
 fn generated() -> Mapping {
-    Mapping { numbering: Numbering::Generated, ..mapping() }
+    with(mapping(), |table| table.numbering = Numbering::Generated)
+}
+
+/// `mapping` with its table changed.
+fn with(mut mapping: Mapping, change: impl FnOnce(&mut Table)) -> Mapping {
+    if let Source::Table(table) = &mut mapping.source {
+        change(table);
+    }
+    mapping
+}
+
+fn problem_table(name: &str, id: &str, share: Option<&str>) -> ProblemTable {
+    ProblemTable {
+        name: TableName::plain(name),
+        id: id.into(),
+        share: share.map(str::to_owned),
+        fields: BTreeMap::new(),
+        link: None,
+        create: None,
+    }
 }
 
 fn map<const N: usize>(of: [(&str, &str); N]) -> BTreeMap<String, String> {

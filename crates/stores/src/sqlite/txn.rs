@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::fault::Trouble;
 use super::lane::{Lane, Pool};
 use super::session::Session;
-use super::{Plan, append, read};
+use super::{Plan, append, problems, read};
 
 pub(super) struct SqliteTxn {
     pool: Arc<Pool>,
@@ -99,11 +99,14 @@ impl Txn for SqliteTxn {
     }
 
     async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {
-        Ok(vec![Vec::new(); homes.len()])
+        let homes = homes.to_vec();
+        self.run(move |connection, plan| problems::find(connection, plan, &homes)).await
     }
 
-    async fn create(&mut self, _problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
-        Err(StoreError::Mapping("[problem] create is not set".to_owned()))
+    async fn create(&mut self, problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
+        self.for_writing()?;
+        let new = problems.to_vec();
+        self.run(move |connection, plan| problems::create(connection, plan, &new)).await
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {

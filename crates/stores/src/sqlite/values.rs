@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use landbridge_core::value::{hex, unhex};
 use landbridge_core::{ProblemId, WorkId};
 use rusqlite::types::{Value, ValueRef};
 
@@ -41,8 +42,13 @@ pub(super) fn pairs_json(rows: &[(ProblemId, WorkId)], untyped: bool) -> String 
 }
 
 /// Numbers as a JSON array.
-pub(super) fn works_json(rows: &[(ProblemId, WorkId)]) -> String {
-    array(rows.iter().map(|(_, work)| work.to_string()))
+pub(super) fn works_json(works: impl IntoIterator<Item = i64>) -> String {
+    array(works.into_iter().map(|work| work.to_string()))
+}
+
+/// Texts as a JSON array.
+pub(super) fn texts_json<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    array(texts.into_iter().map(json_string))
 }
 
 fn array(items: impl Iterator<Item = String>) -> String {
@@ -86,17 +92,41 @@ pub(super) fn problem(value: ValueRef<'_>) -> Option<ProblemId> {
     text(value)?.parse().ok()
 }
 
+/// What a shared column keeps, by its declared type: SQLite itself has neither booleans nor a difference between a text
+/// and its bytes in such a column.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// Every value as it comes.
+    #[default]
+    Anything,
+    /// 0 and 1 for false and true.
+    Booleans,
+    /// Bytes.
+    Bytes,
+}
+
 /// A shared column in the form in which it travels: a whole number as digits, another number in the fewest digits
-/// that read back as the same number, bytes as text where they are UTF-8 and else as `\x` and hexadecimal digits.
-pub(super) fn canonical(value: ValueRef<'_>) -> Option<String> {
-    match value {
-        ValueRef::Null => None,
-        ValueRef::Integer(n) => Some(n.to_string()),
-        ValueRef::Real(x) => Some(real(x)),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => bytes.iter().fold("\\x".to_owned(), |hex, b| format!("{hex}{b:02x}")),
-        }),
+/// that read back as the same number, bytes and texts that are no UTF-8 as `\x` and hexadecimal digits.
+pub(super) fn canonical(value: ValueRef<'_>, keeps: Keeps) -> Option<String> {
+    match (value, keeps) {
+        (ValueRef::Null, _) => None,
+        (ValueRef::Integer(n @ (0 | 1)), Keeps::Booleans) => Some((n == 1).to_string()),
+        (ValueRef::Integer(n), _) => Some(n.to_string()),
+        (ValueRef::Real(x), _) => Some(real(x)),
+        (ValueRef::Text(bytes), _) => Some(std::str::from_utf8(bytes).map_or_else(|_| hex(bytes), str::to_owned)),
+        (ValueRef::Blob(bytes), _) => Some(hex(bytes)),
+    }
+}
+
+/// A received value as such a column keeps it. What does not look like one of its values stays a text, and is judged
+/// when it is read back.
+pub(super) fn kept(value: Option<&str>, keeps: Keeps) -> Value {
+    match (value, keeps) {
+        (None, _) => Value::Null,
+        (Some("true"), Keeps::Booleans) => Value::Integer(1),
+        (Some("false"), Keeps::Booleans) => Value::Integer(0),
+        (Some(text), Keeps::Bytes) => unhex(text).map_or_else(|| Value::Text(text.to_owned()), Value::Blob),
+        (Some(text), _) => Value::Text(text.to_owned()),
     }
 }
 
@@ -113,19 +143,35 @@ mod tests {
     #[test]
     fn numbers_travel_in_the_fewest_digits_that_read_back_as_the_same_number() {
         for (x, written) in [(0.1, "0.1"), (17.0, "17"), (-2.5, "-2.5"), (1e300, "1e300"), (1.5e-9, "1.5e-9")] {
-            assert_eq!(canonical(ValueRef::Real(x)).unwrap(), written);
+            assert_eq!(canonical(ValueRef::Real(x), Keeps::Anything).unwrap(), written);
         }
         for x in [1.0 / 3.0, f64::MAX, f64::MIN_POSITIVE, 123_456_789.123_456_78] {
             assert_eq!(real(x).parse::<f64>().unwrap(), x);
         }
-        assert_eq!(canonical(ValueRef::Integer(i64::MIN)).unwrap(), "-9223372036854775808");
+        assert_eq!(canonical(ValueRef::Integer(i64::MIN), Keeps::Booleans).unwrap(), "-9223372036854775808");
     }
 
     #[test]
-    fn bytes_that_are_no_text_travel_as_hexadecimal_digits() {
-        assert_eq!(canonical(ValueRef::Blob(b"caf\xc3\xa9")).unwrap(), "café");
-        assert_eq!(canonical(ValueRef::Blob(b"\xff\x00")).unwrap(), "\\xff00");
-        assert_eq!(canonical(ValueRef::Null), None);
+    fn bytes_travel_as_hexadecimal_digits_and_texts_as_they_are() {
+        for keeps in [Keeps::Anything, Keeps::Bytes] {
+            assert_eq!(canonical(ValueRef::Blob(b"caf\xc3\xa9"), keeps).unwrap(), "\\x636166c3a9");
+            assert_eq!(canonical(ValueRef::Text(b"caf\xc3\xa9"), keeps).unwrap(), "café");
+            assert_eq!(canonical(ValueRef::Text(b"\xff\x00"), keeps).unwrap(), "\\xff00");
+            assert_eq!(canonical(ValueRef::Null, keeps), None);
+        }
+        assert_eq!(kept(Some("\\xff00"), Keeps::Bytes), Value::Blob(vec![255, 0]));
+        assert_eq!(kept(Some("\\xff00"), Keeps::Anything), Value::Text("\\xff00".into()));
+    }
+
+    #[test]
+    fn a_boolean_column_keeps_0_and_1() {
+        for (text, number) in [("true", 1), ("false", 0)] {
+            assert_eq!(kept(Some(text), Keeps::Booleans), Value::Integer(number));
+            assert_eq!(canonical(ValueRef::Integer(number), Keeps::Booleans).unwrap(), text);
+        }
+        assert_eq!(kept(Some("1"), Keeps::Booleans), Value::Text("1".into()));
+        assert_eq!(canonical(ValueRef::Integer(2), Keeps::Booleans).unwrap(), "2");
+        assert_eq!(kept(None, Keeps::Booleans), Value::Null);
     }
 
     #[test]

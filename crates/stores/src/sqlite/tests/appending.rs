@@ -60,16 +60,15 @@ async fn a_trigger_that_appends_rows_of_its_own_takes_no_number_from_ours() {
 #[tokio::test]
 async fn expressions_are_sql_and_what_they_name_is_bound() {
     let desk = Desk::with(HISTORY);
-    let store = desk.store(Mapping {
-        fields: map([("author", "OPERATOR"), ("severity", "SEVERITY")]),
-        insert: map([
+    let fields = map([("author", "OPERATOR"), ("severity", "SEVERITY")]);
+    let store = desk.store(with(Mapping { fields, ..mapping() }, |table| {
+        table.insert = map([
             ("KIND", "':site' || '/' || :site -- not :this"),
             ("SECRET", "upper(:author) || length(:text)"),
             ("SEVERITY", "1 + 1"),
-        ]),
-        marker: map([("kind", "'internal'"), ("SECRET", "'marker of ' || :site")]),
-        ..mapping()
-    });
+        ]);
+        table.marker = map([("kind", "'internal'"), ("SECRET", "'marker of ' || :site")]);
+    }));
     let mut received = entry("A", "it's; drop table WORK_HISTORY --");
     received.fields = [("author".to_owned(), Some("o'neil".to_owned())), ("severity".into(), Some("9".into()))].into();
     let mut marker = Append { kind: Kind::Marker, ..received.clone() };
@@ -136,7 +135,7 @@ async fn null_in_a_column_wrong_types_and_triggers_each_have_their_code() {
              select raise(ignore); end",
     );
     let fields = map([("author", "AUTHOR"), ("rating", "RATING")]);
-    let store = desk.store(Mapping { fields, marker: map([("AUTHOR", "'bridge'")]), ..mapping() });
+    let store = desk.store(with(Mapping { fields, ..mapping() }, |t| t.marker = map([("AUTHOR", "'bridge'")])));
     let by = |text: &str, fields: &[(&str, Option<&str>)]| {
         let mut row = entry("A", text);
         row.fields = fields.iter().map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned))).collect();
@@ -222,14 +221,8 @@ async fn names_with_quotes_are_names() {
     let desk = Desk::with(
         "create table \"work \"\"history\"\"\" (\"select\" text, \"a;b\" integer, \"te'xt\" text, primary key (\"select\", \"a;b\"))",
     );
-    let m = Mapping {
-        table: "work \"history\"".into(),
-        problem: "select".into(),
-        work: "a;b".into(),
-        text: "te'xt".into(),
-        ..mapping()
-    };
-    let store = desk.store(m);
+    let m = Mapping { problem: "select".into(), work: "a;b".into(), text: "te'xt".into(), ..mapping() };
+    let store = desk.store(with(m, |table| table.name = TableName::plain("work \"history\"")));
     assert_eq!(append(&store, &[entry("A", "x"), entry("A", "y")]).await.unwrap(), [1, 2]);
     assert_eq!(works(&read(&store, "A", None).await), [1, 2]);
     assert_eq!(sweep_all(&store, 5).await.len(), 1);

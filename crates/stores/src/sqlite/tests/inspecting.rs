@@ -1,7 +1,6 @@
 //! Which mappings are refused, and in which words.
 
 use super::*;
-use crate::mapping::ProblemTable;
 use crate::sqlite::{Inspection, inspect};
 
 fn inspected(desk: &Desk, mapping: &Mapping) -> Inspection {
@@ -31,7 +30,7 @@ fn what_is_missing_is_named_with_what_is_there() {
     let desk = Desk::with(HISTORY);
     only_fault(
         &desk,
-        &Mapping { table: "HISTORY".into(), ..mapping() },
+        &with(mapping(), |table| table.name = TableName::plain("HISTORY")),
         &["[history] table", "HISTORY", "WORK_HISTORY"],
     );
     only_fault(
@@ -40,10 +39,7 @@ fn what_is_missing_is_named_with_what_is_there() {
         &["[history] text", "NOTE", "PROBLEM_ID, WORK_ID"],
     );
     only_fault(&desk, &Mapping { fields: map([("author", "WHO")]), ..mapping() }, &["[history] fields, author", "WHO"]);
-    let problems = |table: &str, id: &str| Mapping {
-        problems: Some(ProblemTable { table: table.into(), id: id.into(), share: None }),
-        ..mapping()
-    };
+    let problems = |table: &str, id: &str| Mapping { problems: Some(problem_table(table, id, None)), ..mapping() };
     only_fault(&desk, &problems("TICKET", "ID"), &["[problem] table", "TICKET"]);
     only_fault(&desk, &problems("work_history", "ID"), &["[problem] id", "ID", "WORK_HISTORY"]);
 }
@@ -55,12 +51,14 @@ fn every_fault_is_reported_at_once() {
         text: "NOTE".into(),
         within: Some("KIND = \"work\"".into()),
         share: Some("SEVERITY <".into()),
-        problems: Some(ProblemTable { table: "WORK_HISTORY".into(), id: "PROBLEM_ID".into(), share: Some("X".into()) }),
+        problems: Some(problem_table("WORK_HISTORY", "PROBLEM_ID", Some("X"))),
         peers: [(site("N"), Some("count(*) > 1".into())), (site("C"), Some("KIND = :kind".into()))].into(),
-        insert: map([("KIND", "\"work\""), ("NOWHERE", "1"), ("SECRET", ":author"), ("OPERATOR", "?")]),
-        marker: map([("WORK_ID", "1"), ("SEVERITY", "1; drop table WORK_HISTORY")]),
         ..mapping()
     };
+    let m = with(m, |table| {
+        table.insert = map([("KIND", "\"work\""), ("NOWHERE", "1"), ("SECRET", ":author"), ("OPERATOR", "?")]);
+        table.marker = map([("WORK_ID", "1"), ("SEVERITY", "1; drop table WORK_HISTORY")]);
+    });
     let faults = inspected(&desk, &m).faults;
     for key in [
         "[history] text",
@@ -140,10 +138,12 @@ fn a_column_that_must_not_be_null_needs_a_value() {
     assert_eq!(faults.len(), 2, "{faults:#?}");
     assert!(faults[0].contains("AUTHOR") && faults[0].contains("[history.marker] AUTHOR"), "{faults:#?}");
     assert!(faults[1].contains("STATE") && faults[1].contains("[history.insert] STATE"), "{faults:#?}");
-    let m = Mapping { insert: map([("state", "'open'")]), marker: map([("AUTHOR", "'bridge'")]), ..m };
+    let m = with(m, |table| {
+        (table.insert, table.marker) = (map([("state", "'open'")]), map([("AUTHOR", "'bridge'")]));
+    });
     assert_eq!(inspected(&desk, &m).faults, [""; 0]);
-    let m =
-        Mapping { fields: map([("double", "DOUBLE")]), insert: map([("STATE", "1"), ("AUTHOR", "1")]), ..mapping() };
+    let m = Mapping { fields: map([("double", "DOUBLE")]), ..mapping() };
+    let m = with(m, |table| table.insert = map([("STATE", "1"), ("AUTHOR", "1")]));
     only_fault(&desk, &m, &["[history] fields, double", "computed"]);
 }
 
@@ -152,7 +152,7 @@ fn a_value_for_markers_only_leaves_the_entries_without_one() {
     let desk = Desk::with(
         "create table WORK_HISTORY (PROBLEM_ID text, WORK_ID integer, WORK_HISTORY text, STATE text not null, primary key (PROBLEM_ID, WORK_ID))",
     );
-    only_fault(&desk, &Mapping { marker: map([("STATE", "1")]), ..mapping() }, &["[history.insert] STATE"]);
+    only_fault(&desk, &with(mapping(), |table| table.marker = map([("STATE", "1")])), &["[history.insert] STATE"]);
 }
 
 #[test]

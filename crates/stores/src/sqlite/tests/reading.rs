@@ -7,7 +7,6 @@ use landbridge_flow::ports::Store;
 use rusqlite::hooks::{AuthAction, Authorization};
 
 use super::*;
-use crate::mapping::ProblemTable;
 use crate::sqlite::fault::Trouble;
 use crate::sqlite::{statements, values};
 
@@ -60,19 +59,18 @@ async fn every_look_at_problems_uses_an_index() {
                  insert into PROBLEM select distinct PROBLEM_ID from WORK_HISTORY;
                  analyze"
             ));
-            let problems = ProblemTable { table: "PROBLEM".into(), id: "ID".into(), share: Some("ID <> 'x'".into()) };
+            let problems = problem_table("PROBLEM", "ID", Some("ID <> 'x'"));
             let m = Mapping {
-                numbering,
                 within: Some("KIND = 'work'".into()),
                 share: Some("KIND is not null".into()),
-                ..mapping()
+                ..with(mapping(), |table| table.numbering = numbering)
             };
             let is_text = desk.store(m.clone()).pool.plan.found.problem.text;
             let mut all = vec![
-                statements::rows(&m, &[statements::open_to(&m, None)]),
+                statements::rows(&m, &[statements::open_to(&m, false, None)]),
                 statements::bodies(&m),
                 statements::highest(&m),
-                statements::visible(&problems),
+                statements::problems(&problems),
                 statements::conditions(&m, &["KIND = 'work'"]),
             ];
             all.extend(is_text.then(|| statements::page(&m, true)));
@@ -131,7 +129,7 @@ async fn null_counts_as_no_in_every_condition() {
          create table PROBLEM (ID text primary key, SHARED integer);
          insert into PROBLEM values ('A', 1), ('B', null), ('C', 0)",
     );
-    let problems = Some(ProblemTable { table: "PROBLEM".into(), id: "ID".into(), share: Some("SHARED = 1".into()) });
+    let problems = Some(problem_table("PROBLEM", "ID", Some("SHARED = 1")));
     let peers = [(site("N"), Some("SEVERITY < 5".into())), (site("C"), None)].into();
     let share = Some("SEVERITY -- not yet rated: null".into());
     let m = Mapping { within: Some("KIND = 'work'".into()), share, peers, problems, ..mapping() };
@@ -159,7 +157,7 @@ async fn rows_of_a_problem_that_is_not_shared_are_closed() {
         "insert into WORK_HISTORY (PROBLEM_ID, WORK_ID, WORK_HISTORY) values ('A', 1, 'a'), ('B', 1, 'b');
          create view PROBLEM as select 'A' as ID",
     );
-    let problems = Some(ProblemTable { table: "PROBLEM".into(), id: "ID".into(), share: None });
+    let problems = Some(problem_table("PROBLEM", "ID", None));
     let store = desk.store(Mapping { problems, ..mapping() });
     assert_eq!(open_works(&read(&store, "A", None).await), [1]);
     let closed = read(&store, "B", None).await;
@@ -207,7 +205,7 @@ async fn no_column_is_touched_that_is_not_mapped() {
     let store = desk.store(Mapping {
         fields: map([("author", "OPERATOR")]),
         within: Some("KIND = 'work'".into()),
-        problems: Some(ProblemTable { table: "PROBLEM".into(), id: "ID".into(), share: None }),
+        problems: Some(problem_table("PROBLEM", "ID", None)),
         ..mapping()
     });
     let touched = Arc::new(Mutex::new(BTreeSet::new()));
