@@ -38,7 +38,13 @@ fn delivery() -> Delivery {
         fields: fields.clone(),
         onward: false,
     };
-    Delivery { names: names(), home: Some("C/900".parse().unwrap()), fields, belief: Belief::of(&set(&["1/1", "1/2"])), entries: vec![entry] }
+    Delivery {
+        names: names(),
+        home: Some("C/900".parse().unwrap()),
+        fields,
+        belief: Belief::of(&set(&["1/1", "1/2"])),
+        entries: vec![entry],
+    }
 }
 
 fn receipt() -> Receipt {
