@@ -386,6 +386,7 @@ fn store(plan: &Plan, place: usize, site: &SitePlan) -> MemoryStore {
         check: site.refuses_poison.then(|| invariants::poison_check()),
         hidden: site.hidden.clone(),
         problems: None,
+        ..MemoryOptions::default()
     })
 }
 
