@@ -429,6 +429,7 @@ fn store(plan: &Plan, place: usize, site: &SitePlan) -> MemoryStore {
         check: site.refuses_poison.then(|| invariants::poison_check()),
         hidden: site.hidden.iter().map(|problem| names::local(plan, place, problem)).collect(),
         problems: None,
+        ..MemoryOptions::default()
     })
 }
 

@@ -33,7 +33,7 @@ impl Plan {
     fn decoded(&self, text: ValueRef<'_>, encoded: ValueRef<'_>) -> Option<String> {
         match self.mapping.statements().and_then(|s| s.text_encoding.as_ref()) {
             None => values::text(text),
-            Some(_) => encoding::decode(text.as_bytes_or_null().ok()??, values::text(encoded).as_deref()),
+            Some(_) => encoding::decoded(&values::text(text)?, values::text(encoded).as_deref()),
         }
     }
 

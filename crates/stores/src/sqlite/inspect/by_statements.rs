@@ -52,8 +52,7 @@ impl Inspector<'_> {
             }
             Ok(_) => {}
         }
-        let columns: Vec<String> =
-            self.connection.prepare(&whole)?.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = self.connection.prepare(&whole)?.column_names().map(str::to_owned).collect();
         let has = |name: &str| columns.iter().any(|c| c.eq_ignore_ascii_case(name));
         self.seen.found.read_share = has("share");
         let own = [("problem", &m.problem), ("work", &m.work), ("text", &m.text)];

@@ -173,14 +173,18 @@ async fn a_statement_that_fails_or_writes_nothing_refuses_the_row() {
 async fn the_transfer_encoding_of_each_row_is_taken_off() {
     let desk = Desk::with(TRACKER);
     desk.run(
-        "insert into TXN values (1, 17, 'x', null), (2, 17, 'x', null), (3, 17, 'x', null);
-         insert into ATTACHMENT values (1, 1, 'plain ü', null), (2, 2, 'plain too', 'none'), (3, 3, 'x', 'x-unknown')",
+        "insert into TXN values (1, 17, 'x', null), (2, 17, 'x', null), (3, 17, 'x', null), (4, 17, 'x', null);
+         insert into ATTACHMENT values (1, 1, 'plain ü', null), (2, 2, 'plain too', 'none'), (3, 3, 'x', 'x-unknown'),
+             (4, 4, 'Y29weSBpbiBzeXN0ZW0gTjog' || char(10) || 'MQ==', ' Base64')",
     );
     let store = desk.store(change(tracker(READ), |by| by.text_encoding = Some("encoding".into())));
     let mut txn = store.begin(Mode::Read).await.unwrap();
-    let bodies = txn.bodies(&[(p("17"), w(1)), (p("17"), w(2)), (p("17"), w(3))]).await.unwrap();
+    let bodies = txn.bodies(&[1, 2, 3, 4].map(|n| (p("17"), w(n)))).await.unwrap();
     let texts: Vec<_> = bodies.iter().map(|b| b.as_ref().unwrap().text.as_deref()).collect();
-    assert_eq!(texts, [Some("plain ü"), Some("plain too"), None]);
+    assert_eq!(texts, [Some("plain ü"), Some("plain too"), None, Some("copy in system N: 1")]);
+    let rows = txn.rows(&[p("17")], None).await.unwrap().remove(0).rows;
+    let markers: Vec<_> = rows.iter().map(|r| r.marker.as_deref()).collect();
+    assert_eq!(markers, [None, None, None, Some("copy in system N: 1")]);
 }
 
 #[test]
