@@ -40,6 +40,8 @@ pub enum Names {
     Alike,
     /// Each by its own, and an operator at one end of each pair of neighbours said which belong together.
     Linked,
+    /// Each by its own: a problem is first seen at one site, and the others create it.
+    Created,
 }
 
 /// One site.
@@ -112,7 +114,7 @@ impl Plan {
             let pulled = dice.one_in(4);
             [link(a, b, pulled && dice.one_in(2), relays, tree, &dice), link(b, a, pulled, relays, tree, &dice)]
         });
-        Self {
+        let mut plan = Self {
             seed,
             links: links.collect(),
             sites,
@@ -122,9 +124,17 @@ impl Plan {
             rewriting: !calm && dice.one_in(3),
             only_writing: false,
             tree,
-            names: if dice.one_in(3) { Names::Linked } else { Names::Alike },
+            names: [Names::Alike, Names::Alike, Names::Linked, Names::Created][dice.below(4)],
             topology,
+        };
+        if plan.names == Names::Created {
+            // Whom a site does not believe may give it a second ticket for what it has; so here all believe each other.
+            plan.links.iter_mut().for_each(|link| link.trusted = true);
+            plan.sites.iter_mut().for_each(|site| site.hidden.clear());
+            // An entry that is rewritten while its first receipt is lost leaves the other end in doubt (DESIGN §5).
+            plan.rewriting = false;
         }
+        plan
     }
 
     /// The same seed's world without what the published methods know nothing of: no conditions, no refusals, nothing

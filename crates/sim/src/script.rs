@@ -87,7 +87,8 @@ impl Script {
         self.done += 1;
         let site = dice.below(stores.len());
         let Some(problem) = dice.pick(&plan.problems).cloned() else { return };
-        let at = At { site, local: names::local(plan, site, &problem), problem };
+        let Some(local) = names::local(plan, stores, site, &problem) else { return };
+        let at = At { site, local, problem };
         if plan.only_writing {
             return match dice.below(10) {
                 0 => self.begin_late(true, at, stores, dice),

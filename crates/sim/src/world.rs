@@ -16,7 +16,7 @@ use landbridge_flow::operator::{self, LinkOutcome, Pair};
 use landbridge_flow::pairing::Pairing;
 use landbridge_flow::ports::{Clock, Peer, Store};
 use landbridge_flow::watch::watch;
-use landbridge_stores::memory::{MemoryOptions, MemoryStore};
+use landbridge_stores::memory::{Linked, MemoryOptions, MemoryProblem, MemoryStore};
 use thiserror::Error;
 
 use crate::baseline::Tally;
@@ -220,7 +220,7 @@ impl World {
 
     /// Plays to the end.
     pub fn play(&mut self) -> Result<(), Violation> {
-        self.link_by_hand()?;
+        self.set_up()?;
         (0..self.plan.sites.len()).for_each(|site| self.start(site));
         let pace = [5, 20, 80][self.dice.below(3)];
         while !self.script.is_done(&self.plan) {
@@ -256,10 +256,16 @@ impl World {
         Ok(())
     }
 
-    /// Where sites number by themselves, an operator at one end of each pair of neighbours says which problems belong
+    /// Puts problems where they are first seen. Where sites number by themselves and create none, an operator at one end of each pair of neighbours says which problems belong
     /// together, before anything else happens.
-    fn link_by_hand(&self) -> Result<(), Violation> {
-        if self.plan.names == Names::Alike {
+    fn set_up(&self) -> Result<(), Violation> {
+        if self.plan.names == Names::Created {
+            for home in self.plan.problems.iter().filter_map(|problem| names::home(&self.plan, problem)) {
+                let place = self.plan.place(&home.site).and_then(|place| self.stores.get(place));
+                place.iter().for_each(|store| store.add_problem(&home.problem, MemoryProblem::default()));
+            }
+        }
+        if self.plan.names != Names::Linked {
             return Ok(());
         }
         for (n, link) in self.plan.links.iter().enumerate() {
@@ -270,11 +276,13 @@ impl World {
                 continue;
             }
             let (here, there) = (link.from, link.to);
-            let pair = |problem: &ProblemId| Pair {
-                problem: names::local(&self.plan, here, problem),
-                theirs: names::local(&self.plan, there, problem),
+            let pair = |problem: &ProblemId| {
+                Some(Pair {
+                    problem: names::local(&self.plan, &[], here, problem)?,
+                    theirs: names::local(&self.plan, &[], there, problem)?,
+                })
             };
-            let pairs: Vec<_> = self.plan.problems.iter().map(pair).collect();
+            let pairs: Vec<_> = self.plan.problems.iter().filter_map(pair).collect();
             let peer = self.plan.sites[there].name.clone();
             let mut bridge = self.bridge(here);
             // No fault may happen yet: there is nobody to try again.
@@ -395,8 +403,8 @@ impl World {
         let store = (self.wrong.store)(Arc::new(store));
         let observer = Arc::new(Listener { site: plan.sites[site].name.clone(), told: self.told.clone() });
         let mut bridge = Bridge::new("h", self.scribes[site].clone(), store, peers, observer);
-        if plan.names == Names::Linked {
-            bridge.pairing = Pairing::Linked { create: false };
+        if plan.names != Names::Alike {
+            bridge.pairing = Pairing::Linked { create: plan.names == Names::Created };
         }
         bridge.decisions = self.wrong.decisions;
         bridge.pauses = Pauses {
@@ -409,7 +417,11 @@ impl World {
         };
         let dice = Dice::new(plan.seed ^ site as u64);
         bridge.limits = Limits {
-            batch_entries_max: [1, 3, 1000][dice.below(3)],
+            // What shows that a sender without our name means this problem must be in its delivery (DESIGN §5).
+            batch_entries_max: match [1, 3, 1000][dice.below(3)] {
+                few if plan.names == Names::Alike => few,
+                _ => 1000,
+            },
             batch_problems_max: 1 + dice.below(3),
             outbox_problems_max: 1 + dice.below(3),
             ..Limits::default()
@@ -427,7 +439,8 @@ fn store(plan: &Plan, place: usize, site: &SitePlan) -> MemoryStore {
         levels: levels.collect(),
         phrases: vec![DEFAULT_PHRASE.into()],
         check: site.refuses_poison.then(|| invariants::poison_check()),
-        hidden: site.hidden.iter().map(|problem| names::local(plan, place, problem)).collect(),
+        hidden: site.hidden.iter().filter_map(|problem| names::local(plan, &[], place, problem)).collect(),
+        linked: (plan.names == Names::Created).then(|| Linked { prefix: format!("{}-", site.name), create: true }),
         problems: None,
         ..MemoryOptions::default()
     })

@@ -92,14 +92,20 @@ impl Site {
 
     async fn deliver(&self, peer: &Direct<'_>, to: &Site) -> Vec<Code> {
         self.refused.0.lock().unwrap().clear();
+        to.watch().await;
         let line = Line::new(&self.bridge, to.name.clone());
         while let Ok(true) = deliver_once(&self.bridge, &line, peer, &Standing).await {}
         self.refused.0.lock().unwrap().clone()
     }
 
-    async fn link(&self, ticket: &str, peer: &Site, theirs: &str, replace: bool) -> LinkOutcome {
+    /// The watch of this site's bridge reads what changed.
+    async fn watch(&self) {
         let all: Vec<_> = self.store.linked_problems().into_keys().collect();
         learn_links(&self.bridge, &all).await.unwrap();
+    }
+
+    async fn link(&self, ticket: &str, peer: &Site, theirs: &str, replace: bool) -> LinkOutcome {
+        self.watch().await;
         let pair = Pair { problem: p(ticket), theirs: p(theirs) };
         link(&self.bridge, &peer.name, &[pair], replace, false).await.unwrap().remove(0)
     }

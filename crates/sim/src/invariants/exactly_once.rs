@@ -57,7 +57,8 @@ fn entries(world: &World) -> Vec<HashMap<String, usize>> {
             let ledger = Ledger::fold(scribe, &problem, &heads);
             for (work, row) in rows {
                 if !ledger.is_marker(work) {
-                    let problem = names::of(&world.plan, place, &problem).unwrap_or_else(|| problem.clone());
+                    let problem =
+                        names::of(&world.plan, &world.stores, place, &problem).unwrap_or_else(|| problem.clone());
                     *count.entry(format!("{problem} {}", row.text)).or_default() += 1;
                 }
             }

@@ -29,9 +29,10 @@ fn look(world: &World, place: usize, problem: &ProblemId) -> Result<(), Violatio
     let ledger = Ledger::fold(scribe, problem, &heads);
     for peer in ledger.peers() {
         let Some(there) = world.plan.place(peer) else { continue };
-        let Some(named) = names::of(&world.plan, place, problem) else { continue };
-        let their = names::local(&world.plan, there, &named);
-        let texts: Vec<_> = world.stores[there].committed(&their).into_values().map(|row| row.text).collect();
+        let named = names::of(&world.plan, &world.stores, place, problem);
+        let their = named.and_then(|named| names::local(&world.plan, &world.stores, there, &named));
+        let their = their.map(|their| world.stores[there].committed(&their)).unwrap_or_default();
+        let texts: Vec<_> = their.into_values().map(|row| row.text).collect();
         for (work, row) in rows.iter().filter(|(work, _)| ledger.holds(peer, **work)) {
             // What somebody edited or deleted later is not what was exchanged.
             let Some(item) = world.script.by_text.get(&row.text).map(|n| &world.script.items[*n]) else { continue };
