@@ -12,5 +12,6 @@ pub mod pair;
 pub mod proxy;
 pub mod schema;
 pub mod server;
+pub mod systems;
 pub mod wait;
 pub mod writer;

@@ -55,7 +55,7 @@ impl MariaDb {
         self.place.folder()
     }
 
-    /// What the server is: `mariadbd  Ver 10.11 ...`.
+    /// What the server is: `mariadb-10.11.1-MariaDB`.
     pub fn version(&self) -> String {
         self.programs.version()
     }
@@ -226,14 +226,14 @@ impl Programs {
 
     fn version(&self) -> String {
         let output = Command::new(&self.server).args(["--no-defaults", "--version"]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().into()
+        let said = String::from_utf8_lossy(&output.stdout);
+        let number = said.split_once("Ver ").and_then(|(_, number)| number.split_whitespace().next());
+        format!("mariadb-{}", number.unwrap_or(said.trim()))
     }
 
     /// The data of a new server that was stopped in order.
     fn template(&self) -> PathBuf {
-        let version = self.version();
-        let version = version.split_once("Ver ").map_or(&*version, |(_, version)| version.split(' ').next().unwrap());
-        place::made_once(&format!("mariadb-{version}-{TEMPLATE}"), |data| {
+        place::made_once(&format!("{}-{TEMPLATE}", self.version()), |data| {
             let mut make = process::mortal(&self.install, None);
             make.arg("--no-defaults").args(as_root()).arg(format!("--datadir={}", data.display()));
             make.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", LOG_SIZE]);

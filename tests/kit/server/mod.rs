@@ -17,6 +17,7 @@ pub mod postgres;
 mod process;
 
 pub use mariadb::MariaDb;
+pub use place::made_once;
 pub use postgres::Postgres;
 
 /// Set to `1`, a missing server is a failure. `.ci/run` sets it, so that nothing is green that did not run.

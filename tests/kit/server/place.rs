@@ -89,7 +89,9 @@ fn sweep(running: &Path) {
         let path = entry.path();
         let is_lock = path.extension().is_some_and(|extension| extension == "lock");
         if is_lock && lock_file(&path).try_lock().is_ok() {
-            let _ = std::fs::remove_dir_all(path.with_extension(""));
+            let folder = path.with_extension("");
+            super::postgres::free_memory(&folder);
+            let _ = std::fs::remove_dir_all(&folder);
             let _ = std::fs::remove_file(&path);
         }
     }

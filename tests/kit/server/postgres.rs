@@ -197,14 +197,18 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         // At once, without writing out what goes away anyway.
         self.stop("QUIT");
-        // A killed server leaves a small piece of shared memory, whose number stands in the seventh line.
-        let stated = std::fs::read_to_string(self.folder().join("data/postmaster.pid")).unwrap_or_default();
-        if let Some(memory) = stated.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
-            let _ = Command::new("ipcrm").args(["-m", memory]).stderr(Stdio::null()).status();
-        }
+        free_memory(self.folder());
         if std::thread::panicking() {
             eprintln!("PostgreSQL's last words:\n{}", process::last_words(&self.log()));
         }
+    }
+}
+
+/// Gives back the small piece of shared memory that a killed server leaves. Its number stands in the seventh line.
+pub(super) fn free_memory(folder: &Path) {
+    let stated = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
+    if let Some(memory) = stated.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
+        let _ = Command::new("ipcrm").args(["-m", memory]).stderr(Stdio::null()).status();
     }
 }
 
