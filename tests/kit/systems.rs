@@ -146,11 +146,12 @@ impl System {
             return missing(kind.name(), why.trim_start_matches("apt-get install "));
         }
         let version = String::from_utf8(version.stdout).unwrap();
-        let cache = made_once(&format!("{}-{:x}", version.trim(), hash(&[kind.scripts().join("run"), shared()])), |cache| {
-            finish(kind.script("prepare").env("SYSTEM_CACHE", cache), kind);
-            // A Python environment knows its own path.
-            relocate(cache);
-        });
+        let cache =
+            made_once(&format!("{}-{:x}", version.trim(), hash(&[kind.scripts().join("run"), shared()])), |cache| {
+                finish(kind.script("prepare").env("SYSTEM_CACHE", cache), kind);
+                // A Python environment knows its own path.
+                relocate(cache);
+            });
         let seeded = format!("{}-{}-{:x}", version.trim(), on.version(), hash(&[kind.scripts(), shared()]));
         let seeded = made_once(&seeded, |making| install(kind, on, &cache, making));
 
@@ -339,7 +340,9 @@ fn install(kind: Kind, on: On<'_>, cache: &Path, making: &Path) {
             let mut dump = Command::new(server.program("pg_dump"));
             said(dump.args(["--no-owner", "--no-privileges", "--dbname", &server.url(SEED)]))
         }
-        On::MariaDb(server) => said(server.client_program("mariadb-dump").args(["--hex-blob", "--routines", "--skip-dump-date", SEED])),
+        On::MariaDb(server) => {
+            said(server.client_program("mariadb-dump").args(["--hex-blob", "--routines", "--skip-dump-date", SEED]))
+        }
         On::Sqlite => return,
     };
     std::fs::write(making.join("dump.sql"), dump).unwrap();
