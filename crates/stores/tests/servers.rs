@@ -122,13 +122,13 @@ fn the_one_who_is_killed() {
     busy.args(["-X", "-c", "select pg_sleep(600)", &postgres.url("postgres")])
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let _busy = busy.spawn().unwrap();
+    let mut busy = busy.spawn().unwrap();
     while postgres
         .query("postgres", "select 1 from pg_stat_activity where query like '%sleep(600)%' and pid <> pg_backend_pid()")
         .is_empty()
     {}
     println!("ports {} {} {}", postgres.port(), mariadb.port(), postgres.folder().display());
-    std::thread::sleep(Duration::from_secs(600));
+    busy.wait().unwrap();
 }
 
 #[test]

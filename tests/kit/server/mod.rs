@@ -5,6 +5,7 @@
 //! PostgreSQL and MariaDB are on purpose two plain types with the same words, not one trait.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
