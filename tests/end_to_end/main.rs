@@ -19,6 +19,7 @@ mod hostile;
 mod markers;
 mod races;
 mod refusals;
+mod systems;
 mod worked_example;
 
 /// Not a test by itself: the processes that write are this executable, started once more to run this function.

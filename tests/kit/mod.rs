@@ -11,5 +11,7 @@ pub mod ledger;
 pub mod pair;
 pub mod proxy;
 pub mod schema;
+pub mod server;
+pub mod systems;
 pub mod wait;
 pub mod writer;

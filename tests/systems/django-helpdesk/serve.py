@@ -1,0 +1,86 @@
+"""Answers for the tests what django-helpdesk itself shows: its REST interface, its staff's page and its customer's page."""
+import html
+import json
+import re
+import sys
+
+import django
+
+django.setup()
+
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.test import Client
+from helpdesk.models import FollowUp, Queue, Ticket
+from helpdesk.update_ticket import update_ticket
+
+
+def letters(text):
+    """What remains when markup, quotes and spaces do not count."""
+    tag = r"<[^>]*>"
+    # Once more behind the quoting: a tag that somebody wrote counts as little as one of the page.
+    return re.sub(r"[\W_]+", "", re.sub(tag, " ", html.unescape(re.sub(tag, " ", text))))
+
+
+def page(client, path, parameters=None):
+    """The letters of a page."""
+    response = client.get(path, parameters)
+    if response.status_code != 200:
+        raise RuntimeError(f"{path.split('?')[0]} says {response.status_code}")
+    return letters(response.content.decode())
+
+
+def read(asked):
+    """The follow-ups with a text, if everything that shows them agrees."""
+    number = asked["ticket"]
+    ticket = Ticket.objects.get(pk=number)
+    staff = Client()
+    staff.force_login(get_user_model().objects.get(username="admin"))
+    known = {row["id"] for row in staff.get(f"/api/tickets/{number}/").json()["followup_set"]}
+    inside = page(staff, f"/tickets/{number}/")
+    customer = {"ticket": ticket.ticket_for_url, "email": ticket.submitter_email, "key": ticket.secret_key}
+    outside = page(Client(), "/view/", customer)
+    rows = [row for row in ticket.followup_set.all() if row.comment]
+    open_texts = {row.comment for row in rows if row.public}
+    for row in rows:
+        text = letters(row.comment)
+        if row.pk not in known or text not in inside:
+            raise RuntimeError(f"follow-up {row.pk} is not shown to the staff")
+        if (row.comment in open_texts) != (text in outside):
+            raise RuntimeError(f"the customer's page and the flag differ about follow-up {row.pk}")
+    author = lambda row: row.user.username if row.user else None
+    return [{"work": row.pk, "text": row.comment, "public": row.public, "author": author(row)} for row in rows]
+
+
+def add(asked):
+    """What the form for a follow-up does."""
+    who = get_user_model().objects.get(username="alice")
+    return update_ticket(who, Ticket.objects.get(pk=asked["ticket"]), comment=asked["text"], public=asked["public"]).pk
+
+
+def publish(asked):
+    """What the form for editing a follow-up does to its flag."""
+    followup = FollowUp.objects.get(pk=asked["work"])
+    followup.public = True
+    followup.save()
+    return followup.pk
+
+
+def new_ticket(asked):
+    """A new ticket."""
+    customer = {"submitter_email": "cust@c.example", "status": 1, "priority": 3}
+    return Ticket.objects.create(queue=Queue.objects.get(slug="hd"), title=asked["subject"], description="", **customer).pk
+
+
+DOES = {"read": read, "add": add, "publish": publish, "new_ticket": new_ticket}
+answers, sys.stdout = sys.stdout, sys.stderr
+print('=> "ready"', file=answers, flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    try:
+        answer = DOES[asked["do"]](asked)
+    except Exception as error:
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    # The server may be killed before the next question.
+    connections.close_all()
+    print("=> " + json.dumps(answer), file=answers, flush=True)
