@@ -216,7 +216,7 @@ pub(super) fn bodies(m: &Mapping, found: &Found, pinned: bool) -> String {
     let pin = if pinned { format!("\nfor key share of {}", quoted(alias(m))) } else { String::new() };
     format!(
         "select {problem}::pg_catalog.text, {work}::pg_catalog.int8, {text}, {encoding}{fields}\n\
-         from pg_catalog.unnest({ids}, $2::pg_catalog.int8[]) as landbridge(landbridge_problem, landbridge_work)\n     \
+         from unnest({ids}, $2::pg_catalog.int8[]) as landbridge(landbridge_problem, landbridge_work)\n     \
          join {source}\n       on {compared} = landbridge.landbridge_problem and {work} = landbridge.landbridge_work\n\
          where {is_row}\n  and {within}{pin}",
         encoding = encoding(m).unwrap_or_else(|| "null::pg_catalog.text".to_owned()),
@@ -243,10 +243,10 @@ pub(super) fn marker_bodies(name: &TableName) -> String {
 pub(super) fn highest(m: &Mapping, found: &Found) -> String {
     let Names { source, problem, work, .. } = Names::of(m, found);
     format!(
-        "select landbridge.landbridge_asked,\n       greatest(least((select {work} from {source}\n         \
+        "select landbridge.landbridge_asked,\n       greatest(least(coalesce((select {work} from {source}\n         \
          where {compared} = landbridge.landbridge_problem and {work} is not null\n         order by {work} desc\n         \
-         limit 1), {apart}), 0)::pg_catalog.int8\n\
-         from pg_catalog.unnest($1::pg_catalog.text[], {ids}) as landbridge(landbridge_asked, landbridge_problem)",
+         limit 1), 0), {apart}), 0)::pg_catalog.int8\n\
+         from unnest($1::pg_catalog.text[], {ids}) as landbridge(landbridge_asked, landbridge_problem)",
         compared = compared(&problem, &found.problem),
         ids = array(1, &found.problem),
         apart = WorkId::APART,
