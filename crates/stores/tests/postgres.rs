@@ -1,7 +1,11 @@
 //! The adapter for PostgreSQL on a real server: the suite of `flow`, the worked example, and what is PostgreSQL's own.
 //! Without an installed server the tests say that they are skipped.
-#![allow(dead_code, reason = "x")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness that cannot be built is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness that cannot be built is a failed test"
+)]
 
 #[path = "postgres/desk.rs"]
 mod desk;

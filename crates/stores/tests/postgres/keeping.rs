@@ -34,10 +34,7 @@ async fn every_type_keeps_a_value_exactly_or_refuses_it() {
             "create type mood as enum ('sad', 'glad'); {}; alter table note add extra {ty}",
             note(Numbering::PerProblem, "text")
         );
-        let m = Mapping {
-            fields: [("extra".into(), "extra".into())].into(),
-            ..mapping("note", Numbering::PerProblem)
-        };
+        let m = Mapping { fields: [("extra".into(), "extra".into())].into(), ..mapping("note", Numbering::PerProblem) };
         let desk = Desk::new(&server, &format!("type_{at}"), &sql, m).await;
         assert!(desk.store.capabilities().fields_kept.contains("extra"));
         let row = |value: Option<&str>| with_field(entry("A", "x"), "extra", value);
@@ -146,13 +143,12 @@ async fn a_transaction_in_which_something_failed_is_never_taken_for_committed() 
 #[tokio::test]
 async fn what_is_to_run_beside_runs_once_for_each_problem_and_not_for_markers() {
     let Some(server) = desk::server() else { return };
-    let sql = format!(
-        "{}; create table touched (ticket int, times int default 1)",
-        note(Numbering::PerProblem, "int")
-    );
+    let sql = format!("{}; create table touched (ticket int, times int default 1)", note(Numbering::PerProblem, "int"));
     let also = vec!["insert into touched (ticket) values (:problem)".into()];
     let m = Mapping { also, ..mapping("note", Numbering::PerProblem) };
     let desk = Desk::new(&server, "also", &sql, m).await;
-    desk.append(&[entry("1", "a"), entry("2", "b"), entry("1", "c"), marker("3", "copy in system N: 1")]).await.unwrap();
+    desk.append(&[entry("1", "a"), entry("2", "b"), entry("1", "c"), marker("3", "copy in system N: 1")])
+        .await
+        .unwrap();
     assert_eq!(server.query("also", "select ticket from touched order by 1"), [["1"], ["2"]]);
 }

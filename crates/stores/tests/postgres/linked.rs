@@ -92,7 +92,8 @@ async fn markers_in_a_table_of_their_own_are_numbered_apart() {
     let desk = Desk::new(&server, "apart", &sql, m).await;
     assert!(desk.store.capabilities().markers_apart);
     let before = desk.store.sweep(None, 10).await.unwrap();
-    let works = desk.append(&[entry("1", "one"), entry("1", "two"), marker("1", "copy in system N: 1-2")]).await.unwrap();
+    let works =
+        desk.append(&[entry("1", "one"), entry("1", "two"), marker("1", "copy in system N: 1-2")]).await.unwrap();
     assert_eq!(works[2], WorkId::apart(1).unwrap());
     let first = desk.store.sweep(None, 10).await.unwrap();
     desk.append(&[marker("1", "copy in system N: 3")]).await.unwrap();

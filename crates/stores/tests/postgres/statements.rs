@@ -20,7 +20,8 @@ fn by_statements() -> Mapping {
                where a.filename is null -- only texts"
             .into(),
         append: vec![
-            "insert into transactions (objectid, type, creator) values (:problem, :kind, coalesce(:author, :site))".into(),
+            "insert into transactions (objectid, type, creator) values (:problem, :kind, coalesce(:author, :site))"
+                .into(),
             "insert into attachments (transactionid, content, contentencoding) values (:work, :text, 'none')".into(),
         ],
         work_from: "currval('transactions_id_seq')".into(),

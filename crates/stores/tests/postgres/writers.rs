@@ -71,7 +71,7 @@ async fn two_bridges_and_the_application_never_give_out_a_number_twice() {
     assert_eq!(numbers(&desk.rows("A").await), (1..=100).collect::<Vec<_>>());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_the_application_took_first_is_told_apart() {
     let Some(server) = desk::server() else { return };
     let desk = Desk::plain(&server, "taken", Numbering::PerProblem).await;
@@ -170,7 +170,8 @@ async fn a_user_who_is_not_let_in_is_told_so_without_a_password() {
 #[tokio::test]
 async fn rows_in_partitions_are_rows_of_the_table() {
     let Some(server) = desk::server() else { return };
-    let sql = note(Numbering::PerProblem, "text").trim_end().to_owned() + " partition by hash (ticket);
+    let sql = note(Numbering::PerProblem, "text").trim_end().to_owned()
+        + " partition by hash (ticket);
         create table note_0 partition of note for values with (modulus 2, remainder 0);
         create table note_1 partition of note for values with (modulus 2, remainder 1)";
     let desk = Desk::new(&server, "parts", &sql, mapping("note", Numbering::PerProblem)).await;
