@@ -2,9 +2,12 @@
 //! specification, and the adapters of real databases, each behind a feature.
 
 pub mod catalog;
+pub mod encoding;
 pub mod inspection;
 pub mod mapping;
 pub mod memory;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod sqltext;
