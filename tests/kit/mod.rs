@@ -11,5 +11,6 @@ pub mod ledger;
 pub mod pair;
 pub mod proxy;
 pub mod schema;
+pub mod server;
 pub mod wait;
 pub mod writer;
