@@ -1,0 +1,12 @@
+//! What the adapter for MariaDB and MySQL promises, on a real server. What every store does is in `flow::conformance`; the
+//! rest is here, a file for each kind of promise.
+#![allow(dead_code, unused_imports)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a server that does not answer is a failed test")]
+
+#[path = "../../../tests/kit/server/mod.rs"]
+mod server;
+
+#[path = "mysql/desk.rs"]
+mod desk;
+#[path = "mysql/suite.rs"]
+mod suite;
