@@ -10,3 +10,13 @@ mod server;
 mod desk;
 #[path = "mysql/suite.rs"]
 mod suite;
+#[path = "mysql/inspecting.rs"]
+mod inspecting;
+#[path = "mysql/linking.rs"]
+mod linking;
+#[path = "mysql/reading.rs"]
+mod reading;
+#[path = "mysql/surviving.rs"]
+mod surviving;
+#[path = "mysql/writing.rs"]
+mod writing;

@@ -17,12 +17,13 @@ use mysql_async::Value;
 use super::Plan;
 use super::fault::Trouble;
 use super::pool::Session;
+use super::values;
 
 /// How often a change is told of beyond the first time.
 const ECHOES: u8 = 2;
 
 /// `Innodb_lsn_current` is MariaDB's, `Innodb_redo_log_current_lsn` MySQL's from 8.0.30 on; before, MySQL has only the
-/// bytes written.
+/// bytes written, which may come up to a second later than the commit that they are of.
 const POSITION: &str = "show global status where variable_name in \
                         ('Innodb_lsn_current', 'Innodb_redo_log_current_lsn', 'Innodb_os_log_written')";
 
@@ -60,13 +61,10 @@ impl Listener {
         };
         let answer = session.ask(POSITION, Vec::new()).await?;
         self.session = Some(session);
-        let mut said: Vec<u8> = Vec::new();
-        for value in answer.rows.iter().flatten() {
-            if let Value::Bytes(bytes) = value {
-                said.extend(bytes);
-                said.push(0);
-            }
-        }
-        Ok(Digest::of_bytes(&said).short())
+        let said = |r: &Vec<Value>, at| r.get(at).and_then(values::text).unwrap_or_default();
+        let is_position = |r: &&Vec<Value>| said(r, 0).to_ascii_lowercase().contains("lsn");
+        let told = answer.rows.iter().find(is_position).or(answer.rows.first());
+        let said = told.map_or_else(String::new, |r| said(r, 1));
+        Ok(Digest::of(&said).short())
     }
 }
