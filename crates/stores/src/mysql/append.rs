@@ -90,7 +90,7 @@ pub(super) fn slots(mapping: &Mapping, problem: &IdClass, kind: Kind, came: impl
     let by_expression = |column: &str| expressions.iter().any(|(c, _)| c.eq_ignore_ascii_case(column));
     let plain = || "?".to_owned();
     let mut slots = vec![
-        Slot::one(&mapping.problem, problem.holder(), Bound::Problem),
+        Slot::one(&mapping.problem, problem.written(), Bound::Problem),
         Slot::one(&mapping.text, plain(), Bound::Text),
     ];
     if mapping.numbering() == Numbering::PerProblem {
@@ -113,10 +113,7 @@ pub(super) fn slots(mapping: &Mapping, problem: &IdClass, kind: Kind, came: impl
 
 /// The columns of a marker in a table of its own.
 pub(super) fn marker_slots(problem: &IdClass) -> Vec<Slot> {
-    vec![
-        Slot::one("problem", problem.holder(), Bound::Problem),
-        Slot::one("text", "?".to_owned(), Bound::Text),
-    ]
+    vec![Slot::one("problem", problem.written(), Bound::Problem), Slot::one("text", "?".to_owned(), Bound::Text)]
 }
 
 /// Appends `rows` in their order and returns their work ids.

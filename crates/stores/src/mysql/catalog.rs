@@ -99,7 +99,8 @@ async fn has_everything(session: &mut Session) -> Result<bool, Trouble> {
         return Ok(true);
     }
     // MySQL 8 lists each right of such a user.
-    let sql = "select count(*) from information_schema.user_privileges where privilege_type in ('SUPER', 'FILE', 'DROP')";
+    let sql =
+        "select count(*) from information_schema.user_privileges where privilege_type in ('SUPER', 'FILE', 'DROP')";
     let answer = session.ask(sql, Vec::new()).await?;
     Ok(answer.rows.first().and_then(|r| r.first()).and_then(values::number) == Some(3))
 }

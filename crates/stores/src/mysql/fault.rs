@@ -64,9 +64,31 @@ fn server(e: &ServerError, database: &str, table: Option<&Table>) -> StoreError 
     let said = || format!("{database}: {} (error {})", e.message, e.code);
     match e.code {
         // Shutting down, too many connections, connection killed, lost or aborted, not yet ready.
-        1040 | 1043 | 1053 | 1077 | 1080 | 1129 | 1152 | 1158..=1161 | 1184 | 1203 | 1226 | 1317 | 1836 | 1927 | 2002
-        | 2003 | 2006 | 2013 | 3169 | 4031 => {
-            if e.code == 1836 { StoreError::ReadOnly(said()) } else { StoreError::Gone(said()) }
+        1040
+        | 1043
+        | 1053
+        | 1077
+        | 1080
+        | 1129
+        | 1152
+        | 1158..=1161
+        | 1184
+        | 1203
+        | 1226
+        | 1317
+        | 1836
+        | 1927
+        | 2002
+        | 2003
+        | 2006
+        | 2013
+        | 3169
+        | 4031 => {
+            if e.code == 1836 {
+                StoreError::ReadOnly(said())
+            } else {
+                StoreError::Gone(said())
+            }
         }
         // A Galera node that is not in its cluster now answers 1047.
         1047 => StoreError::Gone(said()),
@@ -134,7 +156,7 @@ fn of_row(code: u16, message: &str, table: Option<&Table>) -> Option<StoreError>
             )
         }
         1264 | 1265 | 1292 | 1365 | 1366 | 1367 | 1411 | 1416 | 1425 | 1441 | 1525 | 1690 | 3140 | 3141 | 4038 => {
-            row(code_or_trigger(Code::Value), format!("{named} cannot hold the value that was sent"))
+            row(code_or_trigger(Code::Value), format!("{named} cannot hold the value that was sent (error {code})"))
         }
         _ => return None,
     })

@@ -13,7 +13,7 @@ use super::fault::Trouble;
 use super::options::MysqlOptions;
 use super::pool::Session;
 use super::read::text_form;
-use super::schema::{self, ColumnInfo, Table};
+use super::schema::{self, ColumnInfo, Table, is_word};
 use super::values::{BINARY, IdClass};
 use super::{Found, TextForm, problems, rowwise, statements};
 use crate::inspection::Inspection;
@@ -268,7 +268,9 @@ impl Inspector<'_> {
     ) -> Result<Option<ColumnInfo>, Trouble> {
         let info = match read {
             true => self.column(key, name, table, column).await?,
-            false => table.column(column).cloned().or(Some(ColumnInfo { name: column.to_owned(), ..ColumnInfo::default() })),
+            false => {
+                table.column(column).cloned().or(Some(ColumnInfo { name: column.to_owned(), ..ColumnInfo::default() }))
+            }
         };
         let Some(info) = info else { return Ok(None) };
         if info.computed {
@@ -350,9 +352,8 @@ impl Inspector<'_> {
         if let Some(id) = self.column("[problem] id", &mapped.name, &table, &mapped.id).await? {
             self.seen.found.problem_id = self.id_class("[problem] id", &table, &id);
             self.wants_index(&table, &id);
-            let expression = |e: &std::collections::BTreeMap<String, String>| {
-                e.keys().any(|c| c.eq_ignore_ascii_case(&mapped.id))
-            };
+            let expression =
+                |e: &std::collections::BTreeMap<String, String>| e.keys().any(|c| c.eq_ignore_ascii_case(&mapped.id));
             if let Some(create) = &mapped.create
                 && !id.auto_increment
                 && !expression(create)
@@ -576,12 +577,14 @@ impl Inspector<'_> {
             return Ok(());
         }
         match self.prepared(&format!("select 1 from {from} where {}", statements::part(Some(sql)))).await? {
-            Err(against) if against.lacks_right() => self.fault(format!(
-                "{key}: {}. `landbridge grants` prints the SQL that gives the right",
-                against.said
-            )),
+            Err(against) if against.lacks_right() => {
+                self.fault(format!("{key}: {}. `landbridge grants` prints the SQL that gives the right", against.said))
+            }
             Err(against) => {
-                self.fault(format!("{key} is not understood by the server: {}. Strings stand in single quotes{there}", against.said));
+                self.fault(format!(
+                    "{key} is not understood by the server: {}. Strings stand in single quotes{there}",
+                    against.said
+                ));
             }
             Ok((_, 0)) => {}
             Ok(_) => self.fault(format!("{key}: a condition has no parameters, and this one has a ?")),
@@ -641,7 +644,8 @@ impl Inspector<'_> {
 
     /// Columns that refuse null, have no default and get no value. Strict mode does not make one up.
     fn columns_without_value(&mut self, table: &Table, given: &[String], section: &str, rows: &str) {
-        let is_given = |c: &ColumnInfo| given.iter().any(|g| g.to_lowercase() == statements::quoted(&c.name).to_lowercase());
+        let is_given =
+            |c: &ColumnInfo| given.iter().any(|g| g.to_lowercase() == statements::quoted(&c.name).to_lowercase());
         let missing: Vec<String> = table
             .columns
             .iter()
@@ -701,7 +705,8 @@ impl Inspector<'_> {
         }
         let bound = sqltext::bind(sql, |_| "?".to_owned());
         if let Err(against) = self.prepared(&bound).await? {
-            let next = if against.lacks_right() { ". `landbridge grants` prints the SQL that gives the right" } else { "" };
+            let next =
+                if against.lacks_right() { ". `landbridge grants` prints the SQL that gives the right" } else { "" };
             self.fault(format!("{key} is not taken by the server: {}{next}. It reads: {sql}", against.said));
         }
         Ok(())
@@ -717,7 +722,11 @@ impl Inspector<'_> {
                 return Ok(());
             }
             Err(against) => {
-                let lacks = if against.lacks_right() { ". `landbridge grants` prints the SQL that gives the right" } else { "" };
+                let lacks = if against.lacks_right() {
+                    ". `landbridge grants` prints the SQL that gives the right"
+                } else {
+                    ""
+                };
                 self.fault(format!("[history] read is not taken by the server: {}{lacks}", against.said));
                 return Ok(());
             }
@@ -726,7 +735,9 @@ impl Inspector<'_> {
         let find = |wanted: &str| columns.iter().find(|c| c.name_str().eq_ignore_ascii_case(wanted));
         let there: Vec<String> = columns.iter().map(name).collect();
         let encoding = mapped.text_encoding.iter().map(String::as_str);
-        for wanted in [&m.problem, &m.work, &m.text].into_iter().chain(m.fields.values()).map(String::as_str).chain(encoding) {
+        for wanted in
+            [&m.problem, &m.work, &m.text].into_iter().chain(m.fields.values()).map(String::as_str).chain(encoding)
+        {
             if find(wanted).is_none() {
                 self.fault(format!(
                     "[history] read has no column {wanted}. Write `... as {wanted}` in it; its columns are: {}",
@@ -776,8 +787,7 @@ impl Inspector<'_> {
             self.fault("[history] append has no statement. Write the inserts that append one row".to_owned());
         }
         for (at, sql) in mapped.append.iter().enumerate() {
-            let own: Vec<&str> =
-                rowwise::PARAMETERS.into_iter().filter(|p| at > 0 || *p != "work").collect();
+            let own: Vec<&str> = rowwise::PARAMETERS.into_iter().filter(|p| at > 0 || *p != "work").collect();
             self.statement(&format!("[history] append, statement {}", at + 1), sql, &own, true).await?;
         }
         let sql = rowwise::work_from(&mapped.work_from);
@@ -809,12 +819,7 @@ impl Inspector<'_> {
     }
 }
 
-fn is_word(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
 fn listed<'n>(names: impl Iterator<Item = &'n String>) -> String {
     let names: Vec<&str> = names.map(String::as_str).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
-

@@ -25,8 +25,10 @@ pub(super) async fn find(
     let Some((table, link)) = mapped else { return Ok(vec![Vec::new(); homes.len()]) };
     let asked: Vec<Value> = homes.iter().map(|home| Value::Bytes(home.to_string().into_bytes())).collect();
     let mut found: HashMap<String, Vec<ProblemId>> = HashMap::new();
+    let column = plan.found.problems.as_ref().and_then(|t| t.column(link));
+    let class = column.and_then(super::schema::ColumnInfo::id_class).unwrap_or_default();
     for some in asked.chunks(statements::ASKED_MAX) {
-        let sql = statements::linked(table, link, some.len());
+        let sql = statements::linked(table, link, &class, some.len());
         for row in &session.ask(&sql, statements::filled(some.to_vec())).await?.rows {
             let (home, id) = (row.first().and_then(values::text), row.get(1).and_then(values::problem));
             if let (Some(home), Some(id)) = (home, id) {
@@ -38,14 +40,11 @@ pub(super) async fn find(
 }
 
 /// Creates problems, one after the other, and returns their ids.
-pub(super) async fn create(
-    session: &mut Session,
-    plan: &Plan,
-    new: &[NewProblem],
-) -> Result<Vec<ProblemId>, Trouble> {
+pub(super) async fn create(session: &mut Session, plan: &Plan, new: &[NewProblem]) -> Result<Vec<ProblemId>, Trouble> {
     let mapped = plan.mapping.problems.as_ref().and_then(|t| Some((t, t.link.as_ref()?, t.create.as_ref()?)));
     let Some((table, link, expressions)) = mapped else {
-        let missing = "[problem] create = true, link and [problem.insert] say how a problem is created, and are not set";
+        let missing =
+            "[problem] create = true, link and [problem.insert] say how a problem is created, and are not set";
         return Err(StoreError::Mapping(missing.to_owned()).into());
     };
     let mut ids = Vec::with_capacity(new.len());
@@ -73,11 +72,8 @@ pub(super) fn slots(
     expressions: &std::collections::BTreeMap<String, String>,
     came: impl Fn(&str) -> bool,
 ) -> (Option<Slot>, Vec<Slot>) {
-    let plain = |column: &str, bound| Slot {
-        column: statements::quoted(column),
-        holder: "?".to_owned(),
-        bound: vec![bound],
-    };
+    let plain =
+        |column: &str, bound| Slot { column: statements::quoted(column), holder: "?".to_owned(), bound: vec![bound] };
     let by_expression = |column: &str| expressions.keys().any(|c| c.eq_ignore_ascii_case(column));
     let mut slots = vec![plain(link, Bound::Text)];
     for (name, column) in &table.fields {
@@ -126,10 +122,9 @@ async fn one(
     let class = &plan.found.problem_id;
     let foreign = || refused(Code::Value, format!("column {} cannot hold the new problem's id", table.id));
     let mut columns: Vec<(String, String)> = slots.iter().map(|s| (s.column.clone(), s.holder.clone())).collect();
-    let mut bound: Vec<Value> =
-        slots.iter().flat_map(|s| &s.bound).map(|what| value(plan, table, new, what)).collect();
+    let mut bound: Vec<Value> = slots.iter().flat_map(|s| &s.bound).map(|what| value(plan, table, new, what)).collect();
     if let Some(id) = &id {
-        columns.push((statements::quoted(&table.id), class.holder()));
+        columns.push((statements::quoted(&table.id), class.written()));
         bound.push(class.bind(id.as_str()).ok_or_else(foreign)?);
     }
     let inserted = session.ask(&statements::insert(&table.name, &columns, 1), bound).await?.inserted;
@@ -172,7 +167,8 @@ async fn read_back(
         return Err(other(link).into());
     }
     for (at, (name, column)) in written.iter().enumerate() {
-        let kept = row.get(1 + at).and_then(|v| values::canonical(v, forms.get(1 + at).copied().unwrap_or(Form::Plain)));
+        let kept =
+            row.get(1 + at).and_then(|v| values::canonical(v, forms.get(1 + at).copied().unwrap_or(Form::Plain)));
         let info = plan.found.problems.as_ref().and_then(|t| t.column(column));
         if !values::same(new.fields.get(*name).and_then(Option::as_deref), kept.as_deref(), info) {
             return Err(other(column).into());

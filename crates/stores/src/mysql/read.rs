@@ -209,7 +209,8 @@ pub(super) async fn sweep(
     let mut behind = match after {
         None => None,
         Some(after) => {
-            let foreign = || StoreError::Broken("a sweep goes on behind a problem that is none of this table".to_owned());
+            let foreign =
+                || StoreError::Broken("a sweep goes on behind a problem that is none of this table".to_owned());
             Some(found.problem.bind(after.as_str()).ok_or_else(foreign)?)
         }
     };

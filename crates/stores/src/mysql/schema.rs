@@ -147,8 +147,14 @@ impl ColumnInfo {
             "uuid" => Some(IdClass::Uuid),
             "decimal" => Some(IdClass::Decimal(self.scale)),
             _ if self.is_integer() => Some(IdClass::Integer),
-            "enum" => Some(IdClass::Text),
-            _ if self.is_text() => Some(IdClass::Text),
+            _ if self.is_text() || self.data_type == "enum" => Some(match (&self.charset, &self.collation) {
+                (Some(charset), Some(collation))
+                    if is_word(charset) && is_word(collation) && !charset.starts_with("utf8") =>
+                {
+                    IdClass::Narrow(charset.clone(), collation.clone())
+                }
+                _ => IdClass::Text,
+            }),
             _ => None,
         }
     }
@@ -167,10 +173,7 @@ pub(super) async fn load(session: &mut Session, one: Option<(&str, &str)>) -> Re
             "x.table_schema = ? and x.table_name = ?",
             vec![Value::Bytes(schema.as_bytes().to_vec()), Value::Bytes(table.as_bytes().to_vec())],
         ),
-        None => (
-            "x.table_schema not in ('mysql', 'information_schema', 'performance_schema', 'sys')",
-            Vec::new(),
-        ),
+        None => ("x.table_schema not in ('mysql', 'information_schema', 'performance_schema', 'sys')", Vec::new()),
     };
     let tables = format!(
         "select x.table_schema, x.table_name, x.table_type, x.engine, e.transactions, x.table_rows, x.create_options\n\
@@ -260,4 +263,9 @@ pub(super) async fn table_names(session: &mut Session, database: &str) -> Result
     let sql = "select table_name from information_schema.tables where table_schema = ? order by table_name";
     let answer = session.ask(sql, vec![Value::Bytes(database.as_bytes().to_vec())]).await?;
     Ok(answer.rows.iter().map(|r| said(r, 0)).collect())
+}
+
+/// Whether a name of the catalogue can stand in a statement as it is.
+pub(super) fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

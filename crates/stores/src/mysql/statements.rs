@@ -220,7 +220,8 @@ pub(super) fn bodies(m: &Mapping, found: &Found, count: usize, pinned: bool) -> 
     let (table, problem, work, text) = (&names.table, &names.problem, &names.work, &names.text);
     let fields: String = m.fields.values().map(|f| format!(", {}", column(alias(m), f))).collect();
     // A small table would else be read as a whole, and the read wait for every row that somebody else holds.
-    let by = found.keys.first().filter(|_| pinned).map_or_else(String::new, |k| format!(" force index ({})", quoted(k)));
+    let by =
+        found.keys.first().filter(|_| pinned).map_or_else(String::new, |k| format!(" force index ({})", quoted(k)));
     format!(
         "select {problem}, {work}, {text}, {encoding}{fields}\nfrom {table}{by}\nwhere {asked}\n  and {is_row}\n  and \
          {within}{pinned}",
@@ -332,9 +333,10 @@ pub(super) fn marker_bodies(name: &TableName, count: usize) -> String {
 }
 
 /// The problems whose link column has one of `count` home names.
-pub(super) fn linked(t: &ProblemTable, link: &str, count: usize) -> String {
+pub(super) fn linked(t: &ProblemTable, link: &str, class: &IdClass, count: usize) -> String {
     let (link, id) = (column(&t.name.name, link), column(&t.name.name, &t.id));
-    format!("select {link}, {id}\nfrom {}\nwhere {link} in ({})", table(&t.name), holders("?", count))
+    let asked = holders(&class.holder(), count);
+    format!("select {link}, {id}\nfrom {}\nwhere {link} in ({asked})", table(&t.name))
 }
 
 /// Columns of one problem as they are kept.

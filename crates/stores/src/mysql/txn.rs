@@ -133,15 +133,16 @@ impl Txn for MysqlTxn {
         let (session, plan) = self.enter()?;
         let sql = statements::take_locks(&wanted, plan.options.busy_seconds());
         let done = session.ask(&sql, Vec::new()).await;
-        let done = done.and_then(|answer| match answer.rows.first().and_then(|r| r.first()).is_some_and(values::truth) {
-            true => Ok(()),
-            false => Err(StoreError::Busy(format!(
-                "{}: another bridge has held the lock of a problem for longer than {} s",
-                plan.shown,
-                plan.options.busy_seconds()
-            ))
-            .into()),
-        });
+        let done =
+            done.and_then(|answer| match answer.rows.first().and_then(|r| r.first()).is_some_and(values::truth) {
+                true => Ok(()),
+                false => Err(StoreError::Busy(format!(
+                    "{}: another bridge has held the lock of a problem for longer than {} s",
+                    plan.shown,
+                    plan.options.busy_seconds()
+                ))
+                .into()),
+            });
         self.leave(done)
     }
 

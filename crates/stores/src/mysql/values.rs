@@ -19,6 +19,9 @@ pub(super) enum IdClass {
     /// Texts: compared by the server in the column's collation, and again here, byte by byte.
     #[default]
     Text,
+    /// Texts in a character set (and collation) that has not every character: an id with another one must not make the
+    /// server give up on the whole list.
+    Narrow(String, String),
     /// Whole numbers.
     Integer,
     /// Decimal numbers with so many digits behind the point.
@@ -32,7 +35,7 @@ impl IdClass {
     pub(super) fn bind(&self, id: &str) -> Option<Value> {
         let text = || Value::Bytes(id.as_bytes().to_vec());
         match self {
-            IdClass::Text => Some(text()),
+            IdClass::Text | IdClass::Narrow(..) => Some(text()),
             IdClass::Integer => {
                 let signed = id.parse::<i64>().ok().filter(|n| n.to_string() == id).map(Value::Int);
                 signed.or_else(|| id.parse::<u64>().ok().filter(|n| n.to_string() == id).map(Value::UInt))
@@ -42,8 +45,17 @@ impl IdClass {
         }
     }
 
-    /// What stands for a bound id in a statement.
+    /// What stands for a bound id that is compared with the column. What the character set lacks becomes a question
+    /// mark there; what is found is compared byte by byte anyway.
     pub(super) fn holder(&self) -> String {
+        match self {
+            IdClass::Narrow(charset, collation) => format!("convert(? using {charset}) collate {collation}"),
+            _ => self.written(),
+        }
+    }
+
+    /// What stands for a bound id that is written: the server refuses what the column cannot keep.
+    pub(super) fn written(&self) -> String {
         match self {
             IdClass::Decimal(scale) => format!("cast(? as decimal(65,{scale}))"),
             _ => "?".to_owned(),
@@ -65,7 +77,8 @@ fn is_decimal(id: &str, scale: usize) -> bool {
 
 fn is_uuid(id: &str) -> bool {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    id.len() == 36 && id.bytes().enumerate().all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { hex(b) })
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { hex(b) })
 }
 
 /// A problem id as the server hands it out; nothing where it is empty, too long or no text.
@@ -174,10 +187,9 @@ pub(super) fn canonical(value: &Value, form: Form) -> Option<String> {
             Err(_) => value::hex(bytes),
         },
         (Value::Date(y, m, d, ..), Form::Date) => format!("{y:04}-{m:02}-{d:02}"),
-        (Value::Date(y, m, d, h, min, s, us), form) => value::iso_timestamp(
-            &format!("{y:04}-{m:02}-{d:02} {h:02}:{min:02}:{s:02}.{us:06}"),
-            form == Form::Zoned,
-        ),
+        (Value::Date(y, m, d, h, min, s, us), form) => {
+            value::iso_timestamp(&format!("{y:04}-{m:02}-{d:02} {h:02}:{min:02}:{s:02}.{us:06}"), form == Form::Zoned)
+        }
         (Value::Time(negative, days, h, m, s, us), _) => {
             let sign = if *negative { "-" } else { "" };
             let hours = u64::from(*days) * 24 + u64::from(*h);

@@ -221,8 +221,10 @@ impl Harness for OnServer {
         let next = match self.numbering {
             Numbering::Generated => Value::NULL,
             Numbering::PerProblem => {
-                let next: Option<i64> =
-                    app.exec_first("select coalesce(max(NO), 0) + 1 from NOTE where TICKET = ?", (ticket,)).await.unwrap();
+                let next: Option<i64> = app
+                    .exec_first("select coalesce(max(NO), 0) + 1 from NOTE where TICKET = ?", (ticket,))
+                    .await
+                    .unwrap();
                 Value::Int(next.unwrap())
             }
         };

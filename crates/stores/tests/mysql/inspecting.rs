@@ -45,7 +45,10 @@ async fn every_fault_is_named_at_once() {
             "column must of table h must not be null",
         ],
     );
-    says(&seen.notes, &["character set latin1", "triggers on inserts", "loud", "no index of table h begins with column p"]);
+    says(
+        &seen.notes,
+        &["character set latin1", "triggers on inserts", "loud", "no index of table h begins with column p"],
+    );
     let failed = MysqlStore::open(desk.options(), faulty).await.err().unwrap();
     assert!(matches!(&failed, StoreError::Mapping(said) if said.lines().count() > 9), "{failed}");
     for (table, numbering, sentence) in [
@@ -88,7 +91,9 @@ async fn the_catalogue_shows_tables_and_what_the_user_may_do() {
     assert!(history.column("secret").is_none());
     let tickets = seen.tables.iter().find(|t| t.name.name == "tickets").unwrap();
     assert!(tickets.rights.contains("delete"));
-    let rows = sample(&desk.options(), &TableName::plain("h"), &["t".into(), "flag".into(), "secret".into()], 3).await.unwrap();
+    let rows = sample(&desk.options(), &TableName::plain("h"), &["t".into(), "flag".into(), "secret".into()], 3)
+        .await
+        .unwrap();
     assert_eq!(rows, [[Some("hello".to_owned()), Some("true".to_owned()), None]]);
     let h = mapping("h", "p", "n", "t", Numbering::Generated, [], []);
     writable(&desk.options(), &h).await.unwrap();

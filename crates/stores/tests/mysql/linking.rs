@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use landbridge_core::message::Code;
 use landbridge_core::ProblemName;
+use landbridge_core::message::Code;
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{Mode, NewProblem, Shard, Store};
 use landbridge_stores::mysql::MysqlStore;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{Mode, Shard, Store};
-use landbridge_stores::mysql::{MysqlOptions, MysqlStore};
 use landbridge_stores::Numbering;
+use landbridge_stores::mysql::{MysqlOptions, MysqlStore};
 use mysql_async::prelude::Queryable;
 
 use crate::desk::{Desk, append, at_rest, entry, mapping, p, read, texts, works};
@@ -51,7 +51,8 @@ async fn a_killed_connection_loses_its_transaction_and_nothing_else() {
     let mut txn = store.begin(Mode::Write).await.unwrap();
     txn.lock(&shards).await.unwrap();
     txn.append(&[entry("a", "lost")]).await.unwrap();
-    let all = desk.ask("select id from information_schema.processlist where user = 'root' and id <> connection_id()").await;
+    let all =
+        desk.ask("select id from information_schema.processlist where user = 'root' and id <> connection_id()").await;
     for id in all {
         let _gone = desk.app().await.query_drop(format!("kill {id}")).await;
     }
@@ -71,7 +72,9 @@ async fn a_deadlock_ends_the_transaction_for_good() {
     append(&store, &[entry("a", "1"), entry("b", "1")]).await.unwrap();
     // The one that has done less is rolled back: the application changed many rows.
     let mut app = desk.app().await;
-    app.query_drop("create table w (x int); start transaction; insert into w select seq from seq_1_to_5000").await.unwrap();
+    app.query_drop("create table w (x int); start transaction; insert into w select seq from seq_1_to_5000")
+        .await
+        .unwrap();
     app.query_drop("update h set t = 'by the application' where p = 'b'").await.unwrap();
     let mut txn = store.begin(Mode::Write).await.unwrap();
     txn.bodies(&[(p("a"), landbridge_core::WorkId::MIN)]).await.unwrap();

@@ -15,7 +15,8 @@ use crate::desk::{Desk, append, entry, map, mapping, marker, p, read, texts, w, 
 use crate::server::MariaDb;
 
 const COUNTED: &str = "create table h (p varchar(20) not null, n int not null, t varchar(100), primary key (p, n))";
-const GENERATED: &str = "create table h (n int auto_increment primary key, p varchar(20) not null, t varchar(100), key (p))";
+const GENERATED: &str =
+    "create table h (n int auto_increment primary key, p varchar(20) not null, t varchar(100), key (p))";
 
 fn plain(numbering: Numbering) -> Mapping {
     mapping("h", "p", "n", "t", numbering, [], [])
@@ -138,7 +139,8 @@ async fn markers_in_a_table_of_their_own_come_and_go_under_their_own_numbers() {
     let desk = Desk::with(&server, &schema).await;
     let store = desk.store(Mapping { markers: Some(TableName::plain("m")), ..plain(Numbering::Generated) }).await;
     assert!(store.capabilities().markers_apart);
-    let rows = [entry("a", "1"), marker("a", "copy in system N: 1"), entry("a", "2"), marker("a", "copy in system N: 2")];
+    let rows =
+        [entry("a", "1"), marker("a", "copy in system N: 1"), entry("a", "2"), marker("a", "copy in system N: 2")];
     let works = append(&store, &rows).await.unwrap();
     assert_eq!(works, [1, WorkId::APART + 1, 2, WorkId::APART + 2]);
     let seen = read(&store, "a").await.rows;
@@ -207,9 +209,10 @@ async fn a_history_of_two_tables_is_read_and_appended_by_statements() {
                   create table tickets (id int primary key, changed int default 0); insert into tickets values (7, 0)";
     let desk = Desk::with(&server, schema).await;
     let statements = Statements {
-        read: "select e.ticket as problem, e.id as work, c.body as text, e.kind <> 'note' as share, e.public as public \
+        read:
+            "select e.ticket as problem, e.id as work, c.body as text, e.kind <> 'note' as share, e.public as public \
                from events e join contents c on c.event = e.id -- both"
-            .into(),
+                .into(),
         append: vec![
             "insert into events (ticket, kind, public) values (:problem, :kind, 1)".into(),
             "insert into contents (event, body) values (:work, :text)".into(),
