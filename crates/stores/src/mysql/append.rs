@@ -126,7 +126,7 @@ pub(super) async fn append(session: &mut Session, plan: &Plan, rows: &[Append]) 
     let in_history = rows.iter().filter(|row| !apart(row)).map(|row| &row.problem);
     let mut numbers = Numbers::look_up(session, plan, in_history).await?;
     let mut works = Vec::with_capacity(rows.len());
-    for alike in rows.chunk_by(|a, b| same_columns(a, b)) {
+    for alike in rows.chunk_by(same_columns) {
         let Some(first) = alike.first() else { continue };
         let new = match &mapping.markers {
             Some(table) if apart(first) => {

@@ -699,7 +699,8 @@ impl Inspector<'_> {
     /// A statement of the mapping; `fields`: it may name shared columns.
     async fn statement(&mut self, key: &str, sql: &str, own: &[&str], fields: bool) -> Result<(), Trouble> {
         for parameter in sqltext::parameters(sql) {
-            if !own.contains(&parameter.as_str()) && !(fields && self.mapping.fields.contains_key(&parameter)) {
+            let is_field = fields && self.mapping.fields.contains_key(&parameter);
+            if !is_field && !own.contains(&parameter.as_str()) {
                 self.fault(format!("{key}: :{parameter} is nothing known here. There are: :{}", own.join(", :")));
             }
         }

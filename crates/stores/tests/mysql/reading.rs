@@ -9,7 +9,7 @@ use landbridge_flow::ports::Store;
 use landbridge_stores::mysql::{MysqlOptions, MysqlStore, inspect};
 use landbridge_stores::{Mapping, Numbering};
 
-use crate::desk::{Desk, append, body, entry, map, mapping, p, read, texts, with_fields, works};
+use crate::desk::{Desk, append, body, entry, map, mapping, read, texts, with_fields, works};
 use crate::server::MariaDb;
 
 fn plain(numbering: Numbering) -> Mapping {
