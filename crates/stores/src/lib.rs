@@ -6,6 +6,8 @@ pub mod encoding;
 pub mod inspection;
 pub mod mapping;
 pub mod memory;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
