@@ -196,14 +196,14 @@ fn unescape(value: &str) -> String {
     let mut plain = String::with_capacity(value.len());
     let mut rest = value.chars();
     while let Some(c) = rest.next() {
-        plain.push(match (c, c == '\\') {
-            (_, true) => match rest.next() {
+        plain.push(match c {
+            '\\' => match rest.next() {
                 Some('n') => '\n',
                 Some('t') => '\t',
                 Some('0') => '\0',
                 other => other.unwrap_or('\\'),
             },
-            (c, _) => c,
+            c => c,
         });
     }
     plain
