@@ -59,7 +59,10 @@ async fn every_fault_is_named_at_once_with_what_to_write() {
     m.share = Some("PUBLIC = 'yes' and nothing".into());
     assert_said(&inspected(&m).await.faults, &["has no identity and no default"]);
     assert_said(&inspected(&mapping("seen", Numbering::Generated)).await.faults, &["seen is a view"]);
-    server.sql("faults", "alter table note alter no set not null, alter no add generated always as identity, alter kind drop not null");
+    server.sql(
+        "faults",
+        "alter table note alter no set not null, alter no add generated always as identity, alter kind drop not null",
+    );
     m.within = Some("ticket = :x".into());
     desk::table(&mut m).insert.insert("kind".into(), "\"work\"".into());
     assert_said(
