@@ -33,7 +33,7 @@ async fn the_worked_example_comes_out_with_every_other_store() {
     let numbering = Numbering::PerProblem;
     let folder = server.folder().join("sqlite");
     std::fs::create_dir_all(&folder).unwrap();
-    let others: [(&str, Box<dyn Harness>, Box<dyn Harness>); 3] = [
+    let others: [Other; 3] = [
         ("memory", Box::new(InMemory::new()), Box::new(InMemory::new())),
         ("sqlite", Box::new(OnDisk::new(folder.join("a.db"))), Box::new(OnDisk::new(folder.join("b.db")))),
         (
@@ -51,6 +51,9 @@ async fn the_worked_example_comes_out_with_every_other_store() {
         assert_eq!(tables, WORKED_EXAMPLE, "site 1 on {name}");
     }
 }
+
+/// Another store: its name, and two of it.
+type Other = (&'static str, Box<dyn Harness>, Box<dyn Harness>);
 
 struct InMemory(MemoryStore);
 
