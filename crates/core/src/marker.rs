@@ -165,7 +165,7 @@ impl Marker {
         let mut names = Marker { groups: Vec::new(), ..alone.clone() };
         for other in self.others {
             let fits = |m: &Marker| m.body(phrase).chars().count() + NUMBER_ROOM <= chars_max;
-            let with = Marker { others: [&names.others[..], &[other.clone()]].concat(), ..names.clone() };
+            let with = Marker { others: [&names.others[..], std::slice::from_ref(&other)].concat(), ..names.clone() };
             if fits(&with) {
                 names = with;
                 continue;

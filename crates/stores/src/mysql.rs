@@ -31,7 +31,7 @@ use landbridge_flow::StoreError;
 use landbridge_flow::ports::{Capabilities, Condition, Mode, Shard, Store, Swept, Txn};
 use tokio::sync::Mutex;
 
-pub use catalog::{catalog, sample};
+pub use catalog::{catalog, query, sample};
 pub use inspect::{inspect, writable};
 pub use options::MysqlOptions;
 

@@ -31,7 +31,7 @@ use landbridge_flow::ports::{Capabilities, Condition, Kind, Mode, Store, Swept, 
 
 pub use inspect::inspect;
 pub use options::PostgresOptions;
-pub use schema::{catalog, sample};
+pub use schema::{catalog, query, sample};
 
 use crate::inspection::Inspection;
 use crate::mapping::Mapping;

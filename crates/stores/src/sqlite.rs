@@ -35,7 +35,7 @@ use landbridge_flow::ports::{Capabilities, Condition, Mode, Store, Swept, Txn};
 use rusqlite::OpenFlags;
 use tokio::sync::Mutex;
 
-pub use catalog::{catalog, sample, writable};
+pub use catalog::{catalog, query, sample, writable};
 pub use inspect::inspect;
 
 use crate::inspection::Inspection;

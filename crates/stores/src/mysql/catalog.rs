@@ -47,6 +47,22 @@ pub async fn sample(
     ask.await.map_err(|e| e.translate(&options.shown(), None))
 }
 
+/// The rows of an administrator's query, each value in canonical form, in a transaction that writes nothing.
+///
+/// # Errors
+/// What the database says against the query.
+pub async fn query(options: &MysqlOptions, sql: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+    let ask = async {
+        let mut session = Session::open(options).await?;
+        session.run("start transaction read only").await?;
+        let answer = session.ask(sql, Vec::new()).await?;
+        let forms: Vec<Form> = answer.columns.iter().map(Form::of).collect();
+        let row = |r: &Vec<Value>| r.iter().zip(&forms).map(|(v, f)| values::canonical(v, *f)).collect();
+        Ok::<_, Trouble>(answer.rows.iter().map(row).collect())
+    };
+    ask.await.map_err(|e| e.translate(&options.shown(), None))
+}
+
 async fn read(options: &MysqlOptions) -> Result<Catalog, Trouble> {
     let mut session = Session::open(options).await?;
     let answer = session.ask("select database(), current_user()", Vec::new()).await?;

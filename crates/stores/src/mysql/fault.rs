@@ -169,7 +169,9 @@ fn column(message: &str) -> Option<String> {
         None => message.strip_prefix("Column ").or_else(|| message.strip_prefix("Field "))?,
     };
     let quote = behind.chars().next().filter(|c| matches!(c, '\'' | '`'))?;
-    let end = behind.find(" at row ").or_else(|| behind.rfind(quote).map(|at| at + 1)).unwrap_or(behind.len());
+    // `Field 'n' doesn't have a default value` has a third quote.
+    let close = || behind.get(1..)?.find(&format!("{quote} ")).map(|at| at + 2);
+    let end = behind.find(" at row ").or_else(close).unwrap_or(behind.len());
     let names = behind.get(..end)?.trim_end();
     let names = names.strip_prefix(quote)?.strip_suffix(quote).or_else(|| names.get(1..)?.split(quote).next())?;
     let last = names.rsplit(&format!("{quote}.{quote}")).next()?;

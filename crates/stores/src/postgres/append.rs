@@ -252,7 +252,7 @@ async fn row_by_row(
                 if changed == 0 {
                     return Err(refused(Code::Trigger, "the first statement of [history] append appended no row"));
                 }
-                work = Some(number_given(txn, by).await?);
+                work = Some(number_given(txn, by, row).await?);
             }
         }
         works.push(work.ok_or_else(|| StoreError::Mapping("[history] append has no statement".to_owned()))?);
@@ -261,8 +261,10 @@ async fn row_by_row(
 }
 
 /// The number of the row that the first statement appended.
-async fn number_given(txn: &mut PostgresTxn, by: &Statements) -> Result<WorkId, StoreError> {
-    let rows = txn.query(&statements::work_from(by), Params::default()).await?;
+async fn number_given(txn: &mut PostgresTxn, by: &Statements, row: &Append) -> Result<WorkId, StoreError> {
+    let (sql, names) = statements::numbered(&statements::work_from(by));
+    let params = names.iter().fold(Params::default(), |params, name| params.inferred(parameter(by, row, None, name)));
+    let rows = txn.query(&sql, params).await?;
     let number: Option<&str> = match rows.first() {
         Some(row) => txn.get(row, 0)?,
         None => None,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use landbridge_flow::StoreError;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 use super::fault::translate;
 use super::options::PostgresOptions;
@@ -371,4 +371,20 @@ pub async fn sample(
     let rows = reader.query(&sql, Params::default().number(limit)).await?;
     let texts = |row: &Row| (0..columns.len()).map(|at| reader.get(row, at)).collect();
     rows.iter().map(texts).collect()
+}
+
+/// The rows of an administrator's query, each value as text, in a transaction that writes nothing.
+///
+/// # Errors
+/// What the database says against the query.
+pub async fn query(options: &PostgresOptions, sql: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+    let (session, shown) = (connect(options, &tls::connector(options)?).await?, options.shown());
+    let said = |e: &tokio_postgres::Error| translate(e, &shown);
+    session.client.batch_execute("begin read only").await.map_err(|e| said(&e))?;
+    let answered = session.client.simple_query(sql).await.map_err(|e| said(&e))?;
+    let texts = |message: SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()),
+        _ => None,
+    };
+    Ok(answered.into_iter().filter_map(texts).collect())
 }

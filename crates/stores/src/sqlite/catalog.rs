@@ -65,6 +65,25 @@ pub fn sample(
     })
 }
 
+/// The rows of an administrator's query, each value in canonical form, on a connection that writes nothing.
+///
+/// # Errors
+/// What SQLite says against the query.
+pub fn query(path: &Path, sql: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+    with(path, |connection| {
+        connection.execute_batch("pragma query_only = on")?;
+        let mut statement = connection.prepare(sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            let value = |at| Ok(values::canonical(row.get_ref(at)?, values::Keeps::Anything));
+            all.push((0..columns).map(value).collect::<rusqlite::Result<_>>()?);
+        }
+        Ok(all)
+    })
+}
+
 /// Begins to write, writes what is there already, and takes it back. A transaction that only begins would be granted on a
 /// file that cannot be written; this also makes the journal, which needs the folder. No trigger sees it.
 ///

@@ -160,10 +160,7 @@ impl Inspector<'_> {
                 allowed.extend(&fields);
                 self.given(&format!("[history] append, statement {}", at + 1), sql, &allowed).await?;
             }
-            let probe = statements::work_from(by);
-            if let Some(said) = self.against(&probe, Params::default()).await? {
-                self.fault(format!("[history] work_from does not compile: {said}"));
-            }
+            self.given("[history] work_from", &statements::work_from(by), &["problem", "text", "kind", "site"]).await?;
         }
         Ok(())
     }
