@@ -15,6 +15,7 @@ mod read;
 mod schema;
 mod session;
 mod statements;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod txn;
@@ -32,6 +33,7 @@ use rusqlite::OpenFlags;
 use tokio::sync::Mutex;
 
 pub use inspect::inspect;
+pub use survey::{catalog, sample, writable};
 
 use crate::inspection::Inspection;
 use crate::mapping::Mapping;
