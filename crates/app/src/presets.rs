@@ -13,11 +13,8 @@ struct Preset {
 /// The names, in the order in which they are shown.
 pub const NAMES: [&str; 4] = ["redmine", "rt", "django-helpdesk", "trac"];
 
-static PRESETS: &[Preset] = &[Preset {
-    name: "redmine",
-    vendor: Vendor::Postgres,
-    text: include_str!("../presets/redmine/postgres.toml"),
-}];
+static PRESETS: &[Preset] =
+    &[Preset { name: "redmine", vendor: Vendor::Postgres, text: include_str!("../presets/redmine/postgres.toml") }];
 
 /// The preset of this name for this vendor. Where there is none, the vendors that there are for that name.
 pub fn find(name: &str, vendor: Vendor) -> Result<&'static str, Vec<Vendor>> {

@@ -48,15 +48,30 @@ const CLEAR_SCORE: u32 = 9;
 const CLEAR_LEAD: u32 = 3;
 
 const TABLE_WORDS: &[&str] = &[
-    "history", "comment", "journal", "note", "followup", "follow", "worklog", "log", "activity", "change", "transaction",
-    "entry", "article", "message", "update", "action",
+    "history",
+    "comment",
+    "journal",
+    "note",
+    "followup",
+    "follow",
+    "worklog",
+    "log",
+    "activity",
+    "change",
+    "transaction",
+    "entry",
+    "article",
+    "message",
+    "update",
+    "action",
 ];
 const PROBLEM_WORDS: &[&str] =
     &["problem", "ticket", "issue", "case", "incident", "request", "task", "journalized", "object", "bug"];
 const TEXT_WORDS: &[&str] =
     &["text", "body", "comment", "note", "content", "message", "description", "detail", "history", "work", "remark"];
-const PERSON_WORDS: &[&str] =
-    &["user", "author", "creator", "created", "owner", "operator", "assigned", "by", "person", "staff", "agent", "writer"];
+const PERSON_WORDS: &[&str] = &[
+    "user", "author", "creator", "created", "owner", "operator", "assigned", "by", "person", "staff", "agent", "writer",
+];
 const CLOSED_WORDS: &[&str] = &["private", "internal", "confidential", "hidden", "secret"];
 const OPEN_WORDS: &[&str] = &["public", "visible", "published", "external"];
 
@@ -117,7 +132,11 @@ fn numbering<'t>(table: &'t TableInfo, work: &ColumnInfo) -> Option<(&'t ColumnI
         let backwards = has_word(&work.name, PROBLEM_WORDS) && score == 0;
         (!backwards).then(|| {
             let why = why.map_or(String::new(), |why| format!(", and {why}"));
-            (other, Numbering::PerProblem, (5 + score, Some(format!("{} counts within {}{why}", work.name, other.name))))
+            (
+                other,
+                Numbering::PerProblem,
+                (5 + score, Some(format!("{} counts within {}{why}", work.name, other.name))),
+            )
         })
     });
     let alone = table.unique.iter().any(|u| u.as_slice() == [work.name.clone()]) && work.is_generated_number;
@@ -131,7 +150,8 @@ fn numbering<'t>(table: &'t TableInfo, work: &ColumnInfo) -> Option<(&'t ColumnI
 
 /// How much speaks for a column being the problem of a row.
 fn problem(table: &TableInfo, column: &ColumnInfo) -> Points {
-    let idlike = matches!(column.kind, ColumnKind::Integer | ColumnKind::Text(_) | ColumnKind::Other | ColumnKind::Number);
+    let idlike =
+        matches!(column.kind, ColumnKind::Integer | ColumnKind::Text(_) | ColumnKind::Other | ColumnKind::Number);
     if !idlike || has_word(&column.name, PERSON_WORDS) {
         return (0, None);
     }
@@ -153,7 +173,8 @@ fn text(table: &TableInfo, column: &ColumnInfo) -> Option<Points> {
         ColumnKind::Text(Some(200..)) => 1,
         _ => return None,
     };
-    if column.is_computed || reference(table, column).is_some() || table.unique.iter().any(|u| u.contains(&column.name)) {
+    if column.is_computed || reference(table, column).is_some() || table.unique.iter().any(|u| u.contains(&column.name))
+    {
         return None;
     }
     let named = has_word(&column.name, TEXT_WORDS);
@@ -213,7 +234,9 @@ fn visibility(
         }
         _ if tells_by_value(column) => {
             let seen: BTreeSet<String> = values(&column.name).into_iter().collect();
-            let first = |words: &[&str]| seen.iter().find(|v| has_word(v, words)).map(|v| format!("'{}'", v.replace('\'', "''")));
+            let first = |words: &[&str]| {
+                seen.iter().find(|v| has_word(v, words)).map(|v| format!("'{}'", v.replace('\'', "''")))
+            };
             let for_all = first(OPEN_WORDS)?;
             Some((format!("{name} = {for_all}"), for_all, first(CLOSED_WORDS)))
         }
@@ -268,12 +291,19 @@ fn has_word(name: &str, words: &[&str]) -> bool {
     }
     pieces.push(piece);
     let is = |piece: &str| words.contains(&piece) || piece.strip_suffix('s').is_some_and(|one| words.contains(&one));
-    pieces.iter().any(|piece| is(piece) || piece.strip_suffix("ies").is_some_and(|one| words.contains(&&*format!("{one}y"))))
+    pieces
+        .iter()
+        .any(|piece| is(piece) || piece.strip_suffix("ies").is_some_and(|one| words.contains(&&*format!("{one}y"))))
 }
 
 /// A column as it stands in a condition: plain where it needs no quotes.
 fn in_sql(vendor: Vendor, name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_digit() || c == '_' || c.is_ascii_lowercase() || (vendor != Vendor::Postgres && c.is_ascii_uppercase());
+    let is_plain = |c: char| {
+        c.is_ascii_digit()
+            || c == '_'
+            || c.is_ascii_lowercase()
+            || (vendor != Vendor::Postgres && c.is_ascii_uppercase())
+    };
     if name.chars().all(is_plain) && !name.starts_with(|c: char| c.is_ascii_digit()) {
         return name.to_owned();
     }

@@ -8,9 +8,9 @@ mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use landbridge_stores::TableName;
 use landbridge_stores::catalog::{Catalog, TableInfo, Vendor};
 use landbridge_stores::mapping::{Mapping, Numbering, Source, Table};
-use landbridge_stores::TableName;
 use serde::Serialize;
 
 /// What is needed, table by table.
@@ -86,7 +86,9 @@ impl Reader<'_> {
         let own = [m.problem.as_str(), &m.work, &m.text];
         self.columns(key, name, own.into_iter().chain(fields.clone()), |n| &mut n.select);
         let filled = table.insert.keys().chain(table.marker.keys()).map(String::as_str);
-        self.columns(key, name, [m.problem.as_str(), &m.text].into_iter().chain(fields).chain(filled), |n| &mut n.insert);
+        self.columns(key, name, [m.problem.as_str(), &m.text].into_iter().chain(fields).chain(filled), |n| {
+            &mut n.insert
+        });
         match table.numbering {
             Numbering::PerProblem => {
                 self.columns(key, name, [m.work.as_str()], |n| &mut n.insert);
@@ -188,9 +190,8 @@ fn find(catalog: &Catalog, name: &TableName) -> Option<usize> {
         Vendor::Mysql => catalog.database.as_deref(),
     };
     let is_own = name.schema.as_deref().is_some_and(|s| own.is_some_and(|own| own.eq_ignore_ascii_case(s)));
-    let found: Option<&TableInfo> = catalog
-        .table(name)
-        .or_else(|| is_own.then(|| catalog.table(&TableName::plain(name.name.clone()))).flatten());
+    let found: Option<&TableInfo> =
+        catalog.table(name).or_else(|| is_own.then(|| catalog.table(&TableName::plain(name.name.clone()))).flatten());
     found.and_then(|found| catalog.tables.iter().position(|t| std::ptr::eq(t, found)))
 }
 

@@ -311,7 +311,8 @@ async fn listener(report: &mut Report, config: &Config) {
 /// An empty delivery: whoever answers it with no receipt knows this site, its history and its token.
 async fn call(site: &Site, peer: &Peer) -> Finding {
     let check = format!("peer {}", peer.name);
-    let found = |result, detail: String| Finding { check: check.clone(), result, detail, all: Vec::new(), exit: Exit::Done };
+    let found =
+        |result, detail: String| Finding { check: check.clone(), result, detail, all: Vec::new(), exit: Exit::Done };
     if peer.paused {
         return found(Outcome::Note, "paused: not called".to_owned());
     }

@@ -158,16 +158,15 @@ impl Grants {
     fn sql(&self) -> String {
         let told = self.unresolved.iter().map(|sentence| format!("CANNOT BE TOLD: {sentence}"));
         // A line break in a comment would end it.
-        let lines = self.comments.iter().cloned().chain(told).map(|line| format!("-- {}", crate::render::visible(&line)));
+        let lines =
+            self.comments.iter().cloned().chain(told).map(|line| format!("-- {}", crate::render::visible(&line)));
         lines.chain(self.statements.iter().map(|sql| format!("{sql};"))).collect::<Vec<_>>().join("\n")
     }
 }
 
 /// Each table and its rights, as they stand in a `grant`.
 fn columns(needs: &Needs, quote: char) -> Vec<(TableName, String)> {
-    let list = |columns: &BTreeSet<String>| {
-        columns.iter().map(|c| quoted(c, quote)).collect::<Vec<_>>().join(", ")
-    };
+    let list = |columns: &BTreeSet<String>| columns.iter().map(|c| quoted(c, quote)).collect::<Vec<_>>().join(", ");
     let mut all = Vec::new();
     for (name, needs) in &needs.tables {
         let rights = [("select", &needs.select), ("insert", &needs.insert), ("update", &needs.update)];
@@ -248,11 +247,14 @@ mod tests {
     #[test]
     fn mysql_gets_columns_for_a_user_and_a_host() {
         let sql = sql(Vendor::Mysql, "o'bridge\\", "10.0.0.%");
-        assert!(sql.ends_with(
-            "grant select (`body`, `no`, `ticket`), insert (`body`, `ticket`) on `desk`.`work` to \
+        assert!(
+            sql.ends_with(
+                "grant select (`body`, `no`, `ticket`), insert (`body`, `ticket`) on `desk`.`work` to \
              'o''bridge\\\\'@'10.0.0.%';\ngrant update (`odd\"``name`), delete on `crm`.`tickets` to \
              'o''bridge\\\\'@'10.0.0.%';"
-        ), "{sql}");
+            ),
+            "{sql}"
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::checked::BUSY_DEFAULT;
 use super::file::ConfigFile;
 
 /// What a url looks like.
-const INSTEAD: &str = "write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"";
+const INSTEAD: &str =
+    "write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"";
 
 impl Checker<'_> {
     /// The database, and the file with its password. Nothing for the database where it has a fault.

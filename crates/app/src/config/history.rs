@@ -75,8 +75,11 @@ impl Checker<'_> {
         let name = self.history_name(history, section);
         let also = self.also(history);
         let phrases = self.phrases(history);
-        let Mapped { source, problem, work, text, fields, share, within } =
-            if self.is_of_statements(history, section) { self.statements(history, section) } else { self.table(history, section) }?;
+        let Mapped { source, problem, work, text, fields, share, within } = if self.is_of_statements(history, section) {
+            self.statements(history, section)
+        } else {
+            self.table(history, section)
+        }?;
         let (problems, markers, peers) = (None, None, BTreeMap::new());
         Some((
             name?,
@@ -300,7 +303,13 @@ impl Checker<'_> {
         Some(sql.text)
     }
 
-    pub(super) fn identifier(&mut self, written: Option<&Text>, section: Section, key: &str, instead: &str) -> Option<Value> {
+    pub(super) fn identifier(
+        &mut self,
+        written: Option<&Text>,
+        section: Section,
+        key: &str,
+        instead: &str,
+    ) -> Option<Value> {
         match written {
             Some(written) => self.column(written, key),
             None => {

@@ -195,6 +195,9 @@ mod tests {
         assert_eq!(advice("sweep", PEER), "it belongs under [pace]");
         assert_eq!(advice("table", PEER), "it belongs under [history] or under [problem] or under [markers]");
         assert_eq!(advice("key_file", PEER), "it belongs at the top of the file");
-        assert_eq!(advice("frobnicate", PROBLEM), "what may stand here is `table`, `id`, `share`, `pairing`, `fields`, `link`, `create`, `insert`");
+        assert_eq!(
+            advice("frobnicate", PROBLEM),
+            "what may stand here is `table`, `id`, `share`, `pairing`, `fields`, `link`, `create`, `insert`"
+        );
     }
 }

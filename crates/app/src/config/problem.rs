@@ -55,8 +55,10 @@ impl Checker<'_> {
         {
             self.fault(link.at, format!("`link` and `id` name the same column {}", link.shown()), LINK);
         }
-        let own: Vec<(&str, &str)> =
-            [("id", &id), ("link", &link)].into_iter().filter_map(|(k, v)| Some((k, v.as_ref()?.text.as_str()))).collect();
+        let own: Vec<(&str, &str)> = [("id", &id), ("link", &link)]
+            .into_iter()
+            .filter_map(|(k, v)| Some((k, v.as_ref()?.text.as_str())))
+            .collect();
         let no_map = BTreeMap::new();
         let fields = self.fields(problem.fields.as_ref().map_or(&no_map, Spanned::get_ref), "[problem]", &own);
         let link_alone: Vec<(&str, &str)> = own.iter().filter(|(role, _)| *role == "link").copied().collect();
@@ -97,7 +99,11 @@ impl Checker<'_> {
         const INSTEAD: &str = "write `pairing = \"linked\"`, or take it out";
         if same_id {
             if let Some(link) = &problem.link {
-                self.fault(link.span().start, "`link` is written, and problems have the same id at every site", INSTEAD);
+                self.fault(
+                    link.span().start,
+                    "`link` is written, and problems have the same id at every site",
+                    INSTEAD,
+                );
             }
             if let Some(written) = problem.create.as_ref().filter(|_| create) {
                 let what = "`create = true` is written, and problems have the same id at every site";

@@ -216,7 +216,10 @@ mod tests {
         let (sql, found) = scan_statement("update t set a = ';' where b = :problem ;\n");
         assert_eq!((sql, found.faults), ("update t set a = ';' where b = :problem", vec![]));
         let said = scan_statement("update t set a = 1; delete from t;").1.faults;
-        assert_eq!(said, [("`;` ends a statement, and another one follows".to_owned(), "write one statement in each text")]);
+        assert_eq!(
+            said,
+            [("`;` ends a statement, and another one follows".to_owned(), "write one statement in each text")]
+        );
     }
 
     #[test]

@@ -76,7 +76,9 @@ impl Checker<'_> {
         // A column of this name is a condition. That it is not written in a second place must let nothing out.
         let share = match share {
             None => words.contains(SHARE).then(|| SHARE.to_owned()),
-            Some(sql) if words.contains(SHARE) && !scan(&sql).words.contains(SHARE) => Some(format!("{SHARE} and ({sql})")),
+            Some(sql) if words.contains(SHARE) && !scan(&sql).words.contains(SHARE) => {
+                Some(format!("{SHARE} and ({sql})"))
+            }
             share => share,
         };
         Some(Mapped {
@@ -110,13 +112,19 @@ impl Checker<'_> {
         let maps = maps.into_iter().filter_map(|(key, map)| Some((key, map.keys().next()?.span().start)));
         for (key, at) in texts.chain(maps) {
             let instead = match key {
-                "problem" | "work" | "text" => format!("take it out: the column of `read` that is named {key} is taken"),
+                "problem" | "work" | "text" => {
+                    format!("take it out: the column of `read` that is named {key} is taken")
+                }
                 "numbering" => "take it out: `work_from` says which number a row got".to_owned(),
                 "table" => "take it out, or the statements".to_owned(),
                 _ => "take it out: the statements of `append` give every column its value".to_owned(),
             };
             let key = if key.starts_with('[') { key.to_owned() } else { format!("`{key}`") };
-            self.fault(at, format!("{key} belongs to a plain table, and this history is mapped by statements"), instead);
+            self.fault(
+                at,
+                format!("{key} belongs to a plain table, and this history is mapped by statements"),
+                instead,
+            );
         }
     }
 

@@ -20,7 +20,11 @@ fn table(name: &str, columns: Vec<ColumnInfo>, unique: &[&[&str]], references: &
         unique: unique.iter().map(|u| u.iter().map(|c| (*c).to_owned()).collect()).collect(),
         references: references
             .iter()
-            .map(|(column, table)| Reference { column: (*column).into(), table: TableName::plain(*table), to: "id".into() })
+            .map(|(column, table)| Reference {
+                column: (*column).into(),
+                table: TableName::plain(*table),
+                to: "id".into(),
+            })
             .collect(),
         insert_triggers: vec![],
         rows: None,
@@ -42,11 +46,7 @@ fn helpdesk() -> Catalog {
         column("ticket_id", ColumnKind::Integer, true),
         column("user_id", ColumnKind::Integer, true),
     ];
-    let ticket = vec![
-        number("id"),
-        column("description", TEXT, true),
-        column("queue_id", ColumnKind::Integer, true),
-    ];
+    let ticket = vec![number("id"), column("description", TEXT, true), column("queue_id", ColumnKind::Integer, true)];
     let users = vec![number("id"), column("login", SHORT, true)];
     let tables = vec![
         table("helpdesk_followup", followup, &[&["id"]], &[("ticket_id", "helpdesk_ticket"), ("user_id", "auth_user")]),
@@ -65,7 +65,10 @@ fn the_history_of_a_help_desk_is_clearly_the_best() {
         ("helpdesk_followup", "ticket_id", "id", "comment", Numbering::Generated)
     );
     assert_eq!(best.problems, Some((TableName::plain("helpdesk_ticket"), "id".into())));
-    assert!(best.reasons.iter().any(|r| r == "id numbers all rows, and ticket_id refers to helpdesk_ticket"), "{best:?}");
+    assert!(
+        best.reasons.iter().any(|r| r == "id numbers all rows, and ticket_id refers to helpdesk_ticket"),
+        "{best:?}"
+    );
 }
 
 #[test]

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use landbridge_stores::catalog::Vendor;
 use landbridge_stores::TableName;
+use landbridge_stores::catalog::Vendor;
 use landbridge_stores::sqltext::bind;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Insert, JoinConstraint, JoinOperator, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem,
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, Insert, JoinConstraint, JoinOperator, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor, TableObject, TableWithJoins, Update,
     UpdateTableFromKind, Value, Visit, Visitor,
 };
@@ -386,7 +386,8 @@ impl Walk<'_, '_> {
                 self.need(table, &column, |n| &mut n.update);
             }
             if insert.replace_into || insert.or.is_some() {
-                self.reader.needs.tables.entry(self.reader.catalog.tables[table].name.clone()).or_default().delete = true;
+                self.reader.needs.tables.entry(self.reader.catalog.tables[table].name.clone()).or_default().delete =
+                    true;
             }
             let name = self.reader.catalog.tables[table].name.clone();
             self.reader.sequences(&name);
@@ -538,12 +539,12 @@ fn targets(assignment: &Assignment) -> Vec<String> {
 
 fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
     use JoinOperator::{
-        Anti, AsOf, CrossJoin, FullOuter, Inner, Join, Left, LeftAnti, LeftOuter, LeftSemi, Right, RightAnti, RightOuter,
-        RightSemi, Semi, StraightJoin,
+        Anti, AsOf, CrossJoin, FullOuter, Inner, Join, Left, LeftAnti, LeftOuter, LeftSemi, Right, RightAnti,
+        RightOuter, RightSemi, Semi, StraightJoin,
     };
     match operator {
-        Join(c) | Inner(c) | Left(c) | LeftOuter(c) | Right(c) | RightOuter(c) | FullOuter(c) | CrossJoin(c) | Semi(c)
-        | LeftSemi(c) | RightSemi(c) | Anti(c) | LeftAnti(c) | RightAnti(c) | StraightJoin(c) => Some(c),
+        Join(c) | Inner(c) | Left(c) | LeftOuter(c) | Right(c) | RightOuter(c) | FullOuter(c) | CrossJoin(c)
+        | Semi(c) | LeftSemi(c) | RightSemi(c) | Anti(c) | LeftAnti(c) | RightAnti(c) | StraightJoin(c) => Some(c),
         AsOf { constraint, .. } => Some(constraint),
         _ => None,
     }
@@ -555,8 +556,7 @@ fn output(query: &Query) -> Output {
     loop {
         match body {
             SetExpr::Select(select) => {
-                let is_wild =
-                    |i: &SelectItem| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+                let is_wild = |i: &SelectItem| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
                 return (!select.projection.iter().any(is_wild)).then(|| results(select));
             }
             SetExpr::Query(inner) => body = inner.body.as_ref(),

@@ -126,7 +126,8 @@ fn statements_need_what_they_read_and_write() {
                from work w join open using (id) order by work"
             .into(),
         append: vec![
-            "insert into work (ticket, body, user_id) select :problem, :text::text, id from users where login = 'b'".into(),
+            "insert into work (ticket, body, user_id) select :problem, :text::text, id from users where login = 'b'"
+                .into(),
             "update tickets set updated_on = clock_timestamp() where id = :problem".into(),
         ],
         work_from: "currval('work_no_seq')".into(),

@@ -28,10 +28,8 @@ pub fn catalog(path: &Path) -> Result<Catalog, StoreError> {
         let mut keys = connection
             .prepare("select name from pragma_index_list(?1) where \"unique\" and not partial")
             .map_err(broken)?;
-        let keys: Vec<String> = keys
-            .query_map([&name], |r| r.get(0))
-            .and_then(|found| found.collect())
-            .map_err(broken)?;
+        let keys: Vec<String> =
+            keys.query_map([&name], |r| r.get(0)).and_then(|found| found.collect()).map_err(broken)?;
         for key in keys {
             let mut columns = connection.prepare("select name from pragma_index_info(?1)").map_err(broken)?;
             let columns: Vec<Option<String>> =
@@ -110,10 +108,8 @@ pub fn sample(
     let file = FileMark::of(path)?;
     let broken = |e: rusqlite::Error| StoreError::Broken(format!("{}: {e}", path.display()));
     let connection = session::connect(file.path(), FLAGS, Duration::from_secs(5)).map_err(|e| e.translate(path))?;
-    let columns: Vec<String> = columns
-        .iter()
-        .map(|c| format!("cast({} as text)", statements::column(&table.name, c)))
-        .collect();
+    let columns: Vec<String> =
+        columns.iter().map(|c| format!("cast({} as text)", statements::column(&table.name, c))).collect();
     let sql = format!("select {} from {} limit {rows}", columns.join(", "), statements::quoted(&table.name));
     let mut statement = connection.prepare(&sql).map_err(broken)?;
     statement

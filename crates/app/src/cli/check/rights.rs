@@ -49,7 +49,11 @@ fn say(report: &mut Report, catalog: &Catalog, needs: &Needs) {
         match needs.tables.get(&table.name) {
             Some(needs) => {
                 for (verb, columns) in excess(table, needs) {
-                    report.note_of("rights", &format!("beyond the mapping, {user} may {verb} {}: ", table.name), columns);
+                    report.note_of(
+                        "rights",
+                        &format!("beyond the mapping, {user} may {verb} {}: ", table.name),
+                        columns,
+                    );
                     beyond = true;
                 }
             }
@@ -73,7 +77,8 @@ fn outside(report: &mut Report, catalog: &Catalog, needs: &Needs) {
     for table in &catalog.tables {
         let Some(needs) = needs.tables.get(&table.name) else { continue };
         let used = |c: &String| needs.select.contains(c) || needs.insert.contains(c) || needs.update.contains(c);
-        let outside: Vec<&str> = table.columns.iter().map(|c| &c.name).filter(|c| !used(c)).map(String::as_str).collect();
+        let outside: Vec<&str> =
+            table.columns.iter().map(|c| &c.name).filter(|c| !used(c)).map(String::as_str).collect();
         let name = &table.name;
         if outside.is_empty() {
             report.ok("columns", format!("every column of {name} is in the mapping"));
@@ -140,8 +145,11 @@ mod tests {
     }
 
     fn table(name: &str, rights: &str, columns: &[(&str, &str)]) -> TableInfo {
-        let column =
-            |(name, rights): &(&str, &str)| ColumnInfo { name: (*name).into(), rights: set(rights), ..ColumnInfo::default() };
+        let column = |(name, rights): &(&str, &str)| ColumnInfo {
+            name: (*name).into(),
+            rights: set(rights),
+            ..ColumnInfo::default()
+        };
         TableInfo {
             name: TableName::plain(name),
             is_table: true,
@@ -174,8 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_is_too_much_is_named() {
-        let work =
-            table("work", "delete", &[("id", ""), ("body", "select insert update"), ("phone", "select")]);
+        let work = table("work", "delete", &[("id", ""), ("body", "select insert update"), ("phone", "select")]);
         let users = table("users", "", &[("password", "select"), ("login", "update")]);
         assert_eq!(
             said(vec![work, users], false),

@@ -108,7 +108,8 @@ async fn choose<'c>(
                 Ok(best)
             }
             None => {
-                let why = if yes { "no table is clearly the history" } else { "it is not known which table is the history" };
+                let why =
+                    if yes { "no table is clearly the history" } else { "it is not known which table is the history" };
                 let next = "give the flags of the right one, or run it on a terminal to choose";
                 Err(Failure::usage(format!("{why}; these may be it:\n{}", listed(found)), next))
             }
@@ -157,7 +158,8 @@ async fn sample(candidate: &Candidate, catalog: &Catalog, database: &Database) -
             // A heading that begins with this sign would be aligned as a number.
             let mut table = Table::new(columns.iter().map(|c| c.trim_start_matches('>')));
             for row in rows {
-                table.row(row.into_iter().map(|value| value.map_or(Cell::new("null", Tone::Dim), |v| short(&v).into())));
+                table
+                    .row(row.into_iter().map(|value| value.map_or(Cell::new("null", Tone::Dim), |v| short(&v).into())));
             }
             table
         }
@@ -204,7 +206,8 @@ async fn fill(
     }
     let Some(table) = catalog.table(&chosen.table) else { return Ok(()) };
     let given: Vec<String> = history.insert.keys().chain(history.fields.values()).cloned().collect();
-    let taken: Vec<&str> = [&chosen.problem, &chosen.work, &chosen.text].into_iter().chain(&given).map(String::as_str).collect();
+    let taken: Vec<&str> =
+        [&chosen.problem, &chosen.work, &chosen.text].into_iter().chain(&given).map(String::as_str).collect();
     let values = values(database, chosen, catalog).await;
     let proposed = filling(catalog.vendor, table, &taken, &|column| values.get(column).cloned().unwrap_or_default());
     let mut open = Vec::new();
@@ -217,7 +220,8 @@ async fn fill(
         }
     }
     if !open.is_empty() {
-        let next = "give each an SQL expression, as in --insert \"COLUMN=(select id from users where login = 'bridge')\"";
+        let next =
+            "give each an SQL expression, as in --insert \"COLUMN=(select id from users where login = 'bridge')\"";
         return Err(Failure::new(Exit::Usage, open.join("\n"), next));
     }
     for (column, sql) in proposed.insert {

@@ -32,7 +32,7 @@ fn a_history_may_be_mapped_by_statements() {
     assert_eq!((statements.append.len(), statements.work_from.as_str()), (2, "currval('notes_id_seq')"));
     assert_eq!((statements.append_kind.entry.as_str(), statements.append_kind.marker.as_str()), ("public", "internal"));
     assert_eq!((mapping.problem.as_str(), mapping.work.as_str(), mapping.text.as_str()), ("problem", "work", "text"));
-    assert_eq!((mapping.share, mapping.numbering()), (None, Numbering::Generated));
+    assert_eq!((mapping.share.as_deref(), mapping.numbering()), (None, Numbering::Generated));
 }
 
 #[test]
@@ -48,10 +48,22 @@ fn a_column_share_is_a_condition_whether_it_is_written_twice_or_not() {
 #[test]
 fn statements_and_a_table_exclude_each_other() {
     for (line, expected) in [
-        ("table = \"notes\"", "6:9: `table` belongs to a plain table, and this history is mapped by statements; take it out, or the statements"),
-        ("text = \"body\"", "6:8: `text` belongs to a plain table, and this history is mapped by statements; take it out: the column of `read` that is named text is taken"),
-        ("numbering = \"generated\"", "6:13: `numbering` belongs to a plain table, and this history is mapped by statements; take it out: `work_from` says which number a row got"),
-        ("insert = { A = \"1\" }", "6:12: [history.insert] belongs to a plain table, and this history is mapped by statements; take it out: the statements of `append` give every column its value"),
+        (
+            "table = \"notes\"",
+            "6:9: `table` belongs to a plain table, and this history is mapped by statements; take it out, or the statements",
+        ),
+        (
+            "text = \"body\"",
+            "6:8: `text` belongs to a plain table, and this history is mapped by statements; take it out: the column of `read` that is named text is taken",
+        ),
+        (
+            "numbering = \"generated\"",
+            "6:13: `numbering` belongs to a plain table, and this history is mapped by statements; take it out: `work_from` says which number a row got",
+        ),
+        (
+            "insert = { A = \"1\" }",
+            "6:12: [history.insert] belongs to a plain table, and this history is mapped by statements; take it out: the statements of `append` give every column its value",
+        ),
     ] {
         assert_fault(&STATEMENTS.replace("[history]", &format!("[history]\n{line}")), expected);
     }
@@ -68,7 +80,10 @@ fn statements_are_whole_and_each_parameter_is_bound() {
             instead("read", "read = \"select :problem\""),
             "7:8: `read` uses `:problem`, which is no shared field; write the value itself",
         ),
-        (instead("read", ""), "5:1: `read` is missing in [history]; write `read = \"select ...\"`, a query with the columns problem, work and text"),
+        (
+            instead("read", ""),
+            "5:1: `read` is missing in [history]; write `read = \"select ...\"`, a query with the columns problem, work and text",
+        ),
         (
             STATEMENTS.replace(":text, :kind", ":txet, :kind"),
             "9:3: statement 1 of `append` uses `:txet`, which is no shared field; what may be used is `:problem`, `:text`, `:kind` and `:site`",
@@ -120,10 +135,7 @@ fn a_server_is_named_by_its_url_and_its_password_stands_elsewhere() {
         &url("postgres://u:hunter2@h/d"),
         "5:17: there is a password in `url` and a `password_file` too; take the password out of the url",
     );
-    assert_fault(
-        &url("sqlite:x.db"),
-        "5:17: `password_file` is written, and SQLite has no passwords; take it out",
-    );
+    assert_fault(&url("sqlite:x.db"), "5:17: `password_file` is written, and SQLite has no passwords; take it out");
     let config = good(&with("url = \"sqlite", "url = \"postgres://u:hunter2@h/d\""));
     assert!(!format!("{config:?}").contains("hunter2") && !config.database.shown().contains("hunter2"));
 }

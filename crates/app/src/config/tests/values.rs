@@ -2,8 +2,7 @@
 
 use super::*;
 
-const URL: &str =
-    "write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"";
+const URL: &str = "write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"";
 
 #[test]
 fn pauses_and_limits_have_units_and_bounds() {
