@@ -37,8 +37,23 @@ pub struct TableNeeds {
     pub delete: bool,
 }
 
+/// The stack that SQL is parsed on: a chain of thousands of operators becomes a tree as deep as it is long.
+const STACK_BYTES: usize = 256 << 20;
+
 /// What `mapping` needs of the database with this catalogue.
 pub fn needs(mapping: &Mapping, catalog: &Catalog) -> Needs {
+    let found = std::thread::scope(|scope| {
+        let reading =
+            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || read(mapping, catalog));
+        reading.ok().and_then(|reading| reading.join().ok())
+    });
+    found.unwrap_or_else(|| Needs {
+        unresolved: BTreeSet::from(["the mapping: its SQL could not be read".to_owned()]),
+        ..Needs::default()
+    })
+}
+
+fn read(mapping: &Mapping, catalog: &Catalog) -> Needs {
     let mut reader = Reader { catalog, needs: Needs::default() };
     match &mapping.source {
         Source::Table(table) => reader.history(mapping, table),

@@ -169,7 +169,7 @@ fn what_cannot_be_told_is_named_and_not_guessed() {
     ] {
         assert!(said(share).contains(expected), "{share}: {}", said(share));
     }
-    assert!(said("public and and").contains("[history] share: the SQL is not understood here"));
+    assert!(said("public = = 1").contains("[history] share: the SQL is not understood here"));
     assert!(said(&"1+".repeat(20_000)).contains("not looked into"));
     let mut m = mapping();
     m.also = vec!["call f(:problem)".into()];
