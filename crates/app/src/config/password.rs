@@ -71,7 +71,8 @@ pub(super) fn load(path: &Path) -> Result<String, PasswordError> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
