@@ -141,3 +141,35 @@ fn init(config: &Path, flags: &[&str], more: &[&str]) -> Ran {
     let base = ["--config", config.to_str().unwrap(), "init", "--yes", "--site", "1", "--database", "sqlite:desk.db"];
     run(base.iter().chain(flags).chain(more))
 }
+
+#[test]
+fn init_finds_the_history_by_its_shape_and_says_what_it_took() {
+    let folder = Folder::new("init-finds");
+    let desk = Desk::make(folder.path(), "1", &TICKETS, &["ABC"], "");
+    let config = desk.folder.join("new.toml");
+    let ran = init(&config, &[], &[]).ends(DONE);
+    assert!(ran.err.contains("Taken: table ticket_comments, because no counts within ticket"), "{}", ran.err);
+    let written = std::fs::read_to_string(&config).unwrap();
+    for line in
+        ["share = \"is_internal = 0\"", "numbering = \"per-problem\"", "table = \"tickets\"", "is_internal = \"1\""]
+    {
+        assert!(written.contains(line), "{line}\n{written}");
+    }
+}
+
+#[test]
+fn init_decides_nothing_where_nobody_asked_it_to() {
+    let folder = Folder::new("init-undecided");
+    let desk = Desk::make(folder.path(), "1", &TICKETS, &["ABC"], "");
+    let config = desk.folder.join("new.toml");
+    let ran = run(["--config", config.to_str().unwrap(), "init", "--site", "1", "--database", "sqlite:desk.db"]);
+    super::lonely::fails_clearly(&ran, USAGE, &["--table ticket_comments --problem ticket --work no --text body"]);
+    assert!(!config.exists());
+}
+
+#[test]
+fn grants_says_that_sqlite_has_no_users() {
+    let folder = Folder::new("grants");
+    let desk = Desk::make(folder.path(), "1", &TICKETS, &["ABC"], "");
+    assert!(desk.run(&["grants"]).ends(DONE).out.contains("SQLite has no users"));
+}

@@ -11,6 +11,7 @@ use landbridge_flow::{PeerError, StoreError};
 
 use crate::config::Faults;
 use crate::config::keyfile::KeyFileError;
+use crate::config::password::PasswordError;
 use crate::render::visible;
 
 /// The exit status of every verb.
@@ -119,6 +120,12 @@ impl From<KeyFileError> for Failure {
     }
 }
 
+impl From<PasswordError> for Failure {
+    fn from(error: PasswordError) -> Self {
+        Self { exit: Exit::Configuration, what: error.to_string(), next: None }
+    }
+}
+
 /// Standard output or standard error could not be written.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
@@ -139,8 +146,8 @@ mod tests {
         assert_eq!(failure.exit, Exit::Database);
         assert_eq!(
             failure.to_string(),
-            "error: the database cannot be written: helpdesk.db\n  next: give this user the right to write the \
-             database file and its folder"
+            "error: the database cannot be written: helpdesk.db\n  next: give this user the right to write: for \
+             SQLite the file and its folder, otherwise what `landbridge grants` prints"
         );
     }
 

@@ -11,7 +11,10 @@ mod daemon;
 mod exit;
 mod lock;
 mod log;
+mod presets;
+mod propose;
 mod render;
+mod rights;
 mod site;
 mod status;
 

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use landbridge_core::{Keyring, Scribe, SiteName};
 use landbridge_flow::bridge::Pauses;
 use landbridge_flow::ports::Store;
-use landbridge_flow::{Bridge, Limits, PeerPolicy, StoreError};
+use landbridge_flow::{Bridge, Limits, PeerPolicy};
 use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Tap, Token, TokenError};
-use landbridge_stores::sqlite::{SqliteOptions, SqliteStore};
 
 use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, DatabaseUrl, Peer};
+use crate::config::{self, Config, Pairing, Peer};
 use crate::exit::{Exit, Failure};
 
 /// The least that the largest message may be.
@@ -39,11 +38,8 @@ impl Site {
 
     /// Opens the site of `config` with these keys instead of those in its key file.
     pub async fn with_keys(config: Config, keys: Keyring) -> Result<Self, Failure> {
-        let DatabaseUrl::Sqlite(path) = config.database.clone();
-        let (mapping, options) = (config.mapping.clone(), SqliteOptions { busy: config.busy });
-        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, mapping, options)).await;
-        let store = opened.map_err(|_| StoreError::Broken("opening it ended early".to_owned()))??;
-        Ok(Self::over(config, keys, Arc::new(store)))
+        let store = config.connectable()?.open(config.mapping.clone()).await?;
+        Ok(Self::over(config, keys, store))
     }
 
     fn over(config: Config, keys: Keyring, store: Arc<dyn Store>) -> Self {
@@ -105,8 +101,7 @@ impl Site {
 
     /// How the database is called in messages to people.
     pub fn database(&self) -> String {
-        let DatabaseUrl::Sqlite(path) = &self.config.database;
-        path.display().to_string()
+        self.config.database.shown()
     }
 }
 
@@ -126,6 +121,11 @@ fn token(peer: &Peer) -> Result<Token, Failure> {
 
 fn policy(peer: &Peer) -> PeerPolicy {
     PeerPolicy { relay: peer.relay, relay_from: peer.relay_from.clone(), onward: peer.onward, paused: peer.paused }
+}
+
+/// How problems of this site and of others are matched.
+pub fn pairing(config: &Config) -> Pairing {
+    config.pairing
 }
 
 fn limits(config: &Config) -> Limits {

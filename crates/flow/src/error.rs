@@ -92,7 +92,9 @@ impl StoreError {
             StoreError::Full(_) => (Remedy::Later, "free room on the disk of the database; then it goes on by itself"),
             StoreError::Row { .. } => (Remedy::Person, "see `landbridge check` for what the table demands"),
             StoreError::ReadOnly(_) => {
-                (Remedy::Person, "give this user the right to write the database file and its folder")
+                let next = "give this user the right to write: for SQLite the file and its folder, otherwise what \
+                            `landbridge grants` prints";
+                (Remedy::Person, next)
             }
             StoreError::Mapping(_) => {
                 (Remedy::Person, "correct the mapping in the configuration; `landbridge check` verifies it")

@@ -2,6 +2,8 @@
 //! specification, and the adapters of real databases, each behind a feature.
 
 pub mod catalog;
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub mod database;
 pub mod encoding;
 pub mod inspection;
 pub mod mapping;
@@ -14,5 +16,7 @@ pub mod postgres;
 pub mod sqlite;
 pub mod sqltext;
 
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use database::Database;
 pub use inspection::Inspection;
 pub use mapping::{Mapping, Numbering, ProblemTable, Source, Statements, Table, TableName};

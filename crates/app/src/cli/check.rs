@@ -7,20 +7,18 @@ use clap::Args;
 use futures_util::future::join_all;
 use landbridge_core::message::{Push, WIRE};
 use landbridge_core::{IdSet, Keyring, Marker, Origin, ProblemId, Scribe, WorkId};
-use landbridge_flow::StoreError;
 use landbridge_flow::ports::Peer as _;
-use landbridge_stores::sqlite::inspect;
 use serde::Serialize;
 
 use super::Context;
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, DatabaseUrl, Peer};
+use crate::config::{self, Config, Pairing, Peer};
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render::{Cell, Screen, Table, Tone, json, say};
-use crate::site::Site;
+use crate::site::{self, Site};
 
-mod sqlite;
+mod rights;
 
 /// Verify the configuration, the database and the peers, without changing anything
 ///
@@ -31,8 +29,10 @@ mod sqlite;
 ///   the database: reachable, writable, the table and columns of the mapping, conditions
 ///     and expressions that compile, a value for every column that needs one, numbers that
 ///     two writers cannot give out twice, a text column wide enough for a marker
-///   who else can read the database, and which columns are outside the mapping and
-///     therefore never read or written
+///   which columns are outside the mapping and therefore never read or written
+///   the rights of the database user: what the mapping needs and the user lacks, and every
+///     column and right that the user has beyond that (`landbridge grants` prints the SQL
+///     for a user with exactly these rights)
 ///   the address that this site listens on
 ///   every peer that has a `url`: that it is reached, and that names and token agree; an
 ///     empty message is sent, no entry
@@ -45,7 +45,7 @@ mod sqlite;
 Exit status:
   0  no fault
   3  the configuration, the key file, the mapping or the address has a fault
-  4  the database does not answer or cannot be written
+  4  the database does not answer, cannot be written, or its user lacks a right
   5  a peer cannot be reached or does not accept this site
 
 Example:
@@ -61,12 +61,18 @@ pub struct CheckArgs {
     json: bool,
 }
 
+/// Names in one line of the table.
+const NAMES_SHOWN_MAX: usize = 40;
+
 /// One check and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     check: String,
     result: Outcome,
     detail: String,
+    /// Everything that the sentence is about, where it names only the first few.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    all: Vec<String>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -113,7 +119,7 @@ pub struct Report(Vec<Finding>);
 
 impl Report {
     fn add(&mut self, check: &str, result: Outcome, detail: impl Into<String>, exit: Exit) {
-        self.0.push(Finding { check: check.to_owned(), result, detail: detail.into(), exit });
+        self.0.push(Finding { check: check.to_owned(), result, detail: detail.into(), all: Vec::new(), exit });
     }
 
     fn ok(&mut self, check: &str, detail: impl Into<String>) {
@@ -122,6 +128,19 @@ impl Report {
 
     fn note(&mut self, check: &str, detail: impl Into<String>) {
         self.add(check, Outcome::Note, detail, Exit::Done);
+    }
+
+    /// A note on `names`, of which the table shows the first few and the JSON all.
+    fn note_of(&mut self, check: &str, sentence: &str, names: Vec<String>) {
+        let shown = names.iter().take(NAMES_SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = match names.len().saturating_sub(NAMES_SHOWN_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more (`--json` names all)"),
+        };
+        self.note(check, format!("{sentence}{shown}{more}"));
+        if let Some(last) = self.0.last_mut().filter(|_| !more.is_empty()) {
+            last.all = names;
+        }
     }
 
     fn fault(&mut self, check: &str, detail: impl Into<String>, exit: Exit) {
@@ -156,7 +175,7 @@ impl Finding {
     fn failure(check: &str, failure: Failure) -> Self {
         let next = failure.next.map_or(String::new(), |next| format!("; next: {next}"));
         let detail = format!("{}{next}", failure.what.trim_end());
-        Self { check: check.to_owned(), result: Outcome::Fault, detail, exit: failure.exit }
+        Self { check: check.to_owned(), result: Outcome::Fault, detail, all: Vec::new(), exit: failure.exit }
     }
 }
 
@@ -190,10 +209,14 @@ fn key_file(report: &mut Report, config: &Config) -> Option<Keyring> {
 
 /// Whatever the database says. The opened site, where nothing stands against it.
 async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -> Option<Site> {
-    let DatabaseUrl::Sqlite(path) = config.database.clone();
-    let mapping = config.mapping.clone();
-    let inspected = tokio::task::spawn_blocking(move || inspect(&path, &mapping)).await;
-    let inspected = inspected.unwrap_or_else(|_| Err(StoreError::Broken("looking at it ended early".to_owned())));
+    let database = match config.connectable() {
+        Ok(database) => database,
+        Err(e) => {
+            report.failure("database", e.into());
+            return None;
+        }
+    };
+    let inspected = database.inspect(&config.mapping).await;
     let inspection = match inspected {
         Ok(inspection) => inspection,
         Err(e) => {
@@ -204,6 +227,8 @@ async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -
     inspection.faults.iter().for_each(|fault| report.fault("mapping", fault, Exit::Configuration));
     inspection.notes.iter().for_each(|note| report.note("mapping", note));
     if !inspection.faults.is_empty() {
+        // Often the rights are the reason.
+        rights::report(report, config, &database).await;
         return None;
     }
     // Without keys no marker is read or written, but the database can be looked at.
@@ -218,20 +243,20 @@ async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -
     let capabilities = site.bridge.store.capabilities().clone();
     report.ok("database", format!("{} ({})", site.database(), capabilities.engine));
     report.ok("mapping", format!("{} and its columns are as the configuration says", config.mapping.called()));
-    match writable(config).await {
+    match database.writable(&config.mapping).await {
         Ok(()) => report.ok("writable", "a transaction was begun and taken back"),
         Err(e) => report.failure("writable", e.into()),
     }
     width(report, &site.bridge.scribe, config, capabilities.text_chars_max);
-    sqlite::report(report, config);
+    match site::pairing(config) {
+        Pairing::SameId => {}
+        Pairing::Linked { create } => {
+            let new = if create { "created" } else { "refused until somebody links them" };
+            report.ok("pairing", format!("each site has problem ids of its own; problems that are not here are {new}"));
+        }
+    }
+    rights::report(report, config, &database).await;
     is_whole.then_some(site)
-}
-
-async fn writable(config: &Config) -> Result<(), StoreError> {
-    let DatabaseUrl::Sqlite(path) = config.database.clone();
-    let busy = config.busy;
-    let tried = tokio::task::spawn_blocking(move || sqlite::writable(&path, busy)).await;
-    tried.unwrap_or_else(|_| Err(StoreError::Broken("writing to it ended early".to_owned())))
 }
 
 /// Whether the text column takes a marker of one range: with numbers as large as they may become it is good to know,
@@ -286,7 +311,8 @@ async fn listener(report: &mut Report, config: &Config) {
 /// An empty delivery: whoever answers it with no receipt knows this site, its history and its token.
 async fn call(site: &Site, peer: &Peer) -> Finding {
     let check = format!("peer {}", peer.name);
-    let found = |result, detail: String| Finding { check: check.clone(), result, detail, exit: Exit::Done };
+    let found =
+        |result, detail: String| Finding { check: check.clone(), result, detail, all: Vec::new(), exit: Exit::Done };
     if peer.paused {
         return found(Outcome::Note, "paused: not called".to_owned());
     }

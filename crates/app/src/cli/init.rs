@@ -1,4 +1,5 @@
-//! `landbridge init`: writes the configuration of a site and its key file, from flags and from what a person answers.
+//! `landbridge init`: writes the configuration of a site and its key file, from flags, from a preset, or from what the
+//! database looks like and a person answers. Looking and choosing is in `choose`.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -7,15 +8,17 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use landbridge_stores::Source;
 use landbridge_stores::mapping::Numbering;
-use landbridge_stores::sqlite::inspect;
 
 use super::{Context, check, name_and_value};
 use crate::config::keyfile::{KeyFileError, create_keys, load_keys};
 use crate::config::secret::Secret;
 use crate::config::write::{HistoryAnswers, InitAnswers, PeerAnswers, ProblemAnswers, render};
-use crate::config::{self, Config, DatabaseUrl};
+use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
-use crate::render::{note, say};
+use crate::presets;
+use crate::render::{note, say, visible};
+
+mod choose;
 
 /// Write the configuration file of a site and the key that seals its markers
 ///
@@ -23,8 +26,13 @@ use crate::render::{note, say};
 /// beside it the key file, unless there is one: a key is never overwritten. Then the database is looked at as `landbridge
 /// check` does it, and the next steps are printed. The database is not changed.
 ///
-/// On a terminal, what is needed and not given is asked. With --yes, or where there is no terminal, it is an error that
-/// names everything missing at once.
+/// Without --table, the tables are looked through for one that has the shape of a history: a number, a problem that rows
+/// belong to, room for a long text. Those that may be one are shown with a few of their rows. On a terminal you choose,
+/// and are asked for what is needed besides; with --yes the best is taken if it is clearly the best, and otherwise it is
+/// an error that lists the candidates with their flags. Columns that look as if they tell who may see a row become
+/// conditions: read what is written before you start.
+///
+/// With --preset the mapping of a well-known ticket system is written instead.
 ///
 /// A secret is made for each peer unless --token-file gives one. Both sites need the same: the site that is set up second
 /// takes it from the first one's file.
@@ -36,7 +44,9 @@ Exit status:
   3  written, and the mapping has a fault; or an answer is wrong and nothing was written
   4  written, and the database does not answer
 
-Example:
+Examples:
+  landbridge init --site 1 --database postgres://bridge@db/helpdesk --password-file db.password
+  landbridge init --site 1 --database postgres://bridge@db/redmine --preset redmine
   landbridge init --site 1 --database sqlite:helpdesk.db --table WORK_HISTORY \\
       --problem PROBLEM_ID --work WORK_ID --text WORK_TEXT \\
       --share \"VISIBILITY = 'public'\" --insert VISIBILITY=\"'public'\" \\
@@ -47,9 +57,22 @@ pub struct InitArgs {
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
 
-    /// The database: `sqlite:FILE`, the file relative to the folder of the configuration
+    /// The database: sqlite:FILE, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE
+    ///
+    /// A file is relative to the folder of the configuration. `${NAME}` reads the environment. Put the password into a file
+    /// of its own (--password-file): a command line can be seen by other users.
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+
+    /// A file with the database's password alone, mode 0600; relative to the folder of the configuration
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<String>,
+
+    /// The mapping of a well-known ticket system, instead of looking at the tables
+    #[arg(long, value_name = "NAME", value_parser = presets::NAMES, help_heading = "History")]
+    #[arg(conflicts_with_all = ["table", "problem", "work", "text", "numbering", "within", "share", "fields", "insert",
+        "marker", "problem_table", "problem_share"])]
+    preset: Option<String>,
 
     /// The name of the history, equal at all its sites
     #[arg(long, value_name = "NAME", default_value = "work_history", help_heading = "History")]
@@ -171,9 +194,10 @@ pub async fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
             "name another file with --config, or replace this one with --force",
         ));
     }
-    let mut answers = answers(args, path)?;
+    let mut answers = answers(args, context).await?;
     let mut config = read_back(&answers, path)?;
-    if args.numbering.is_none() && numbers_itself(&config) {
+    let is_given = args.numbering.is_some() || args.preset.is_some() || choose::is_wanted(args);
+    if !is_given && numbers_itself(&config).await {
         answers.history.numbering = Numbering::Generated;
         config = read_back(&answers, path)?;
     }
@@ -203,53 +227,59 @@ fn read_back(answers: &InitAnswers, path: &Path) -> Result<Config, Failure> {
 }
 
 /// Whether the table gives out the numbers by itself and has no use for ours.
-fn numbers_itself(config: &Config) -> bool {
-    let DatabaseUrl::Sqlite(path) = &config.database;
-    let faults = |numbering| {
+async fn numbers_itself(config: &Config) -> bool {
+    let Ok(database) = config.connectable() else { return false };
+    let mut faults = Vec::new();
+    for numbering in [Numbering::Generated, Numbering::PerProblem] {
         let mut mapping = config.mapping.clone();
         if let Source::Table(table) = &mut mapping.source {
             table.numbering = numbering;
         }
-        inspect(path, &mapping).map_or(0, |inspection| inspection.faults.len())
-    };
-    faults(Numbering::Generated) < faults(Numbering::PerProblem)
+        faults.push(database.inspect(&mapping).await.map_or(0, |inspection| inspection.faults.len()));
+    }
+    faults[0] < faults[1]
 }
 
-fn answers(args: &InitArgs, path: &Path) -> Result<InitAnswers, Failure> {
-    let needed = [
-        ("--site", &args.site, "The name of this site (letters, digits, . _ -)"),
-        ("--database", &args.database, "The database (sqlite:FILE)"),
-        ("--table", &args.table, "The table to which work is appended"),
-        ("--problem", &args.problem, "Its column with the id of the problem"),
-        ("--work", &args.work, "Its column with the number of the row"),
-        ("--text", &args.text, "Its column with the text"),
-    ];
+async fn answers(args: &InitArgs, context: &Context) -> Result<InitAnswers, Failure> {
+    let path = &context.config;
     let may_ask = !args.yes && io::stdin().is_terminal() && io::stderr().is_terminal();
-    let missing: Vec<_> = needed.iter().filter(|(_, given, _)| given.is_none()).map(|(flag, ..)| *flag).collect();
+    let asked = [
+        ("--site", &args.site, "The name of this site (letters, digits, . _ -)"),
+        ("--database", &args.database, "The database (sqlite:FILE, postgres://USER@HOST/DATABASE, mysql://...)"),
+    ];
+    let columns =
+        [("--table", &args.table), ("--problem", &args.problem), ("--work", &args.work), ("--text", &args.text)];
+    let mut missing: Vec<_> = asked.iter().filter(|(_, given, _)| given.is_none()).map(|(flag, ..)| *flag).collect();
     if !missing.is_empty() && !may_ask {
-        let next = "give them as flags, or run it on a terminal without --yes to be asked; `landbridge init --help`";
+        if args.preset.is_none() {
+            missing.extend(columns.iter().filter(|(_, given)| given.is_none()).map(|(flag, _)| *flag));
+        }
+        let next = "give them as flags, or run it on a terminal without --yes to be asked; with --database the columns are \
+                    proposed where they can be";
         return Err(Failure::usage(format!("missing: {}", missing.join(", ")), next));
     }
     let mut got = Vec::new();
-    for (_, given, question) in needed {
+    for (_, given, question) in asked {
         got.push(match given {
             Some(given) => given.clone(),
-            None => ask(question)?,
+            None => ask(question, None)?,
         });
     }
-    let Ok([site, database_url, table, problem, work, text]) = <[String; 6]>::try_from(got) else {
+    let Ok([site, database_url]) = <[String; 2]>::try_from(got) else {
         return Err(Failure::usage("the answers are incomplete", "give every flag"));
     };
-    Ok(InitAnswers {
+    let mut answers = InitAnswers {
         site,
         key_file: path.with_extension("key").file_name().unwrap_or_default().to_string_lossy().into_owned(),
         database_url,
+        password_file: args.password_file.clone(),
+        preset: None,
         history: HistoryAnswers {
             name: args.history.clone(),
-            table,
-            problem,
-            work,
-            text,
+            table: args.table.clone().unwrap_or_default(),
+            problem: args.problem.clone().unwrap_or_default(),
+            work: args.work.clone().unwrap_or_default(),
+            text: args.text.clone().unwrap_or_default(),
             numbering: args.numbering.unwrap_or(WhoNumbers::PerProblem).into(),
             within: args.within.clone(),
             share: args.share.clone(),
@@ -264,7 +294,20 @@ fn answers(args: &InitArgs, path: &Path) -> Result<InitAnswers, Failure> {
         }),
         listen: args.listen.clone(),
         peers: peers(args)?,
-    })
+    };
+    if let Some(name) = &args.preset {
+        let vendor = choose::database(&answers, path)?.vendor();
+        let preset = presets::find(name, vendor).map_err(|_| {
+            Failure::usage(
+                format!("there is no preset {name} for this kind of database"),
+                "write the mapping with --table and its flags; docs and landbridge.example.toml explain each key",
+            )
+        })?;
+        answers.preset = Some(preset.to_owned());
+    } else if choose::is_wanted(args) {
+        choose::complete(args, &mut answers, context, may_ask).await?;
+    }
+    Ok(answers)
 }
 
 fn peers(args: &InitArgs) -> Result<Vec<PeerAnswers>, Failure> {
@@ -320,18 +363,23 @@ fn each_once(flag: &str, given: &[(String, String)]) -> Result<BTreeMap<String, 
     Ok(all)
 }
 
-fn ask(question: &str) -> Result<String, Failure> {
+/// Asks for a text. Nothing but Enter is `proposed`, where that is something.
+fn ask(question: &str, proposed: Option<&str>) -> Result<String, Failure> {
     loop {
         let mut err = io::stderr().lock();
-        write!(err, "{question}: ")?;
+        match proposed {
+            Some(proposed) => write!(err, "{} [{}]: ", visible(question), visible(proposed))?,
+            None => write!(err, "{}: ", visible(question))?,
+        }
         err.flush()?;
         let mut answer = String::new();
         if io::stdin().lock().read_line(&mut answer)? == 0 {
             return Err(Failure::usage("the answer is missing", "give it as a flag; nothing was written"));
         }
-        match answer.trim() {
-            "" => note("An answer is needed."),
-            answer => return Ok(answer.to_owned()),
+        match (answer.trim(), proposed) {
+            ("", Some(proposed)) => return Ok(proposed.to_owned()),
+            ("", None) => note("An answer is needed."),
+            (answer, _) => return Ok(answer.to_owned()),
         }
     }
 }

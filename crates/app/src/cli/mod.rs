@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 pub mod disown;
 pub mod explain;
+pub mod grants;
 pub mod history;
 pub mod init;
 pub mod preview;
@@ -90,6 +91,7 @@ enum Verb {
     Demo(demo::DemoArgs),
     Init(Box<init::InitArgs>),
     Check(check::CheckArgs),
+    Grants(grants::GrantsArgs),
     Run(run::RunArgs),
     Sync(sync::SyncArgs),
     Status(status::StatusArgs),
@@ -125,6 +127,7 @@ impl Cli {
             Verb::Demo(args) => demo::run(args, &context).await,
             Verb::Init(args) => init::run(args, &context).await,
             Verb::Check(args) => check::run(args, &context).await,
+            Verb::Grants(args) => grants::run(args, &context).await,
             Verb::Run(args) => run::run(args, &context).await,
             Verb::Sync(args) => sync::run(args, &context).await,
             Verb::Status(args) => status::run(args, &context).await,

@@ -1,7 +1,7 @@
-//! From the file as written to the checked value: the site, its database, pauses and limits.
+//! From the file as written to the checked value: the site, pauses and limits.
 //!
-//! A [`Checker`] collects faults and goes on; a value is nothing where it has a fault. `history` and `peers` do the
-//! same for their sections.
+//! A [`Checker`] collects faults and goes on; a value is nothing where it has a fault. `database`, `history`,
+//! `statements`, `problem` and `peers` do the same for their sections.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use landbridge_core::SiteName;
 use toml::Spanned;
 
-use super::checked::{BUSY_DEFAULT, Config, DatabaseUrl, Limits, Pace};
+use super::checked::{Config, Limits, Pace};
 use super::env::{EnvFault, expand};
 use super::fault::Finding;
 use super::file::{ConfigFile, LimitsFile, PaceFile, SizeText, Text};
@@ -152,7 +152,9 @@ impl<'a> Checker<'a> {
             self.required(file.site.as_ref(), TOP, "site", "write `site = \"NAME\"`, unique among all bridged sites");
         let site = site.and_then(|s| self.site(&s));
         let key_file = self.key_file(file, folder);
-        let (database, busy) = self.database(file, folder);
+        let (database, password_file) = self.database(file, folder);
+        let problem = self.problem(file);
+        let markers = self.markers(file);
         let history = self.history(file);
         let listen = self.listen(file);
         let peers = self.peers(file, site.as_ref(), listen);
@@ -161,15 +163,20 @@ impl<'a> Checker<'a> {
 
         let (history, mut mapping) = history?;
         let (peers, conditions) = peers?;
+        let (problems, pairing) = problem?;
         mapping.peers = conditions;
+        mapping.problems = problems;
+        mapping.markers = markers?;
+        self.tables_differ(file, &mapping);
         Some(Config {
             path: path.to_owned(),
             site: site?,
             key_file: key_file?,
             database: database?,
-            busy,
+            password_file,
             history,
             mapping,
+            pairing,
             listen,
             peers,
             pace,
@@ -185,32 +192,6 @@ impl<'a> Checker<'a> {
             return None;
         }
         Some(folder.join(value.text))
-    }
-
-    fn database(&mut self, file: &ConfigFile, folder: &Path) -> (Option<DatabaseUrl>, Duration) {
-        const INSTEAD: &str = "write `url = \"sqlite:FILE\"`";
-        let Some(database) = &file.database else {
-            if !self.is_spoiled(TOP, "database") {
-                self.fault(
-                    0,
-                    "the section [database] is missing",
-                    "write `[database]` and under it `url = \"sqlite:FILE\"`",
-                );
-            }
-            return (None, BUSY_DEFAULT);
-        };
-        let section = Section { label: "[database]", at: database.span().start };
-        let database = database.get_ref();
-        let busy = self.duration(database.busy.as_ref(), "busy", BUSY_DEFAULT, MILLI..=DAY);
-        let url = self.required(database.url.as_ref(), section, "url", INSTEAD);
-        let url = url.and_then(|url| match sqlite_file(&url.text) {
-            Ok(file) => Some(DatabaseUrl::Sqlite(folder.join(file))),
-            Err(what) => {
-                self.fault(url.at, what, INSTEAD);
-                None
-            }
-        });
-        (url, busy)
     }
 
     fn pace(&mut self, file: &PaceFile) -> Pace {
@@ -276,7 +257,7 @@ impl<'a> Checker<'a> {
         limits
     }
 
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         written: Option<&Text>,
         name: &str,
@@ -330,10 +311,10 @@ impl<'a> Checker<'a> {
     }
 }
 
-const MILLI: Duration = Duration::from_millis(1);
+pub(super) const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 /// A size as written, for a message.
 fn size_shown(written: Option<&Spanned<SizeText>>, default: &str) -> String {
@@ -341,28 +322,5 @@ fn size_shown(written: Option<&Spanned<SizeText>>, default: &str) -> String {
         Some(SizeText::Bytes(n)) => n.to_string(),
         Some(SizeText::Text(text)) => text.escape_debug().to_string(),
         None => format!("{default} where nothing is written"),
-    }
-}
-
-/// The file of a database url, or what is wrong with it. A url may hold a password and is never quoted.
-fn sqlite_file(url: &str) -> Result<&str, String> {
-    let (scheme, rest) = url.split_once(':').ok_or("`url` does not begin with the kind of the database")?;
-    match scheme {
-        "sqlite" => {}
-        "postgres" | "postgresql" => return Err("PostgreSQL comes with a later version of Landbridge".into()),
-        "mysql" | "mariadb" => return Err("MySQL and MariaDB come with a later version of Landbridge".into()),
-        "odbc" => return Err("ODBC comes with a later version of Landbridge".into()),
-        _ => return Err("`url` names a kind of database that is not known".into()),
-    }
-    let file = match rest.strip_prefix("//") {
-        Some(absolute) if absolute.starts_with('/') => absolute,
-        Some(_) => return Err("`url` names a host, and SQLite has none".into()),
-        None => rest,
-    };
-    match file {
-        "" => Err("`url` names no file".into()),
-        ":memory:" => Err("a database in memory is gone when the bridge stops".into()),
-        _ if file.contains('\0') => Err("`url` is not the name of a file".into()),
-        _ => Ok(file),
     }
 }

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use landbridge_core::SiteName;
+use landbridge_stores::Database;
 use landbridge_stores::mapping::Mapping;
 
+use super::password::{self, PasswordError};
 use super::secret::Secret;
 
 /// The configuration of one site.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The file that it was read from.
     pub path: PathBuf,
@@ -21,14 +23,17 @@ pub struct Config {
     pub site: SiteName,
     /// The file with the keys that seal markers.
     pub key_file: PathBuf,
-    /// The database with the history.
-    pub database: DatabaseUrl,
-    /// How long a command waits for a lock that another program holds.
-    pub busy: Duration,
+    /// The database with the history. Where there is a `password_file`, still without what stands in it:
+    /// [`Config::connectable`] is what is used to reach it.
+    pub database: Database,
+    /// The file with the database's password.
+    pub password_file: Option<PathBuf>,
     /// The history's name, equal at all its sites.
     pub history: String,
     /// Which table and columns the history is.
     pub mapping: Mapping,
+    /// How problems of two sites are matched.
+    pub pairing: Pairing,
     /// Where peers reach this bridge; nothing where it only dials out. Loopback in this version.
     pub listen: Option<SocketAddr>,
     /// The other sites, in the order of the file. Their `share` conditions are in the mapping.
@@ -39,11 +44,16 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// A database, by vendor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// A file of SQLite.
-    Sqlite(PathBuf),
+/// How problems of two sites are matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// A problem has the same id at every site.
+    SameId,
+    /// Each site has ids of its own; markers and the link column say which belong together.
+    Linked {
+        /// Whether a problem that is not here is created.
+        create: bool,
+    },
 }
 
 /// Another site.
@@ -117,6 +127,14 @@ impl Default for Limits {
 pub const BUSY_DEFAULT: Duration = Duration::from_secs(30);
 
 impl Config {
+    /// The database with its password, which is read now.
+    pub fn connectable(&self) -> Result<Database, PasswordError> {
+        match &self.password_file {
+            None => Ok(self.database.clone()),
+            Some(path) => Ok(self.database.clone().with_password(password::load(path)?)),
+        }
+    }
+
     /// The peer of this name.
     pub fn peer(&self, name: &SiteName) -> Option<&Peer> {
         self.peers.iter().find(|p| p.name == *name)

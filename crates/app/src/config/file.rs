@@ -27,6 +27,8 @@ pub struct ConfigFile {
     pub history: Option<Spanned<HistoryFile>>,
     /// `[problem]`
     pub problem: Option<Spanned<ProblemFile>>,
+    /// `[markers]`
+    pub markers: Option<Spanned<MarkersFile>>,
     /// `[listen]`
     pub listen: Option<Spanned<ListenFile>>,
     /// `[[peer]]`
@@ -46,6 +48,8 @@ pub struct ConfigFile {
 pub struct DatabaseFile {
     /// Which database.
     pub url: Option<Text>,
+    /// The file with the password.
+    pub password_file: Option<Text>,
     /// How long a command waits for a lock.
     pub busy: Option<Text>,
 }
@@ -80,6 +84,19 @@ pub struct HistoryFile {
     /// The same for markers.
     #[serde(default)]
     pub marker: Map,
+    /// The query, where the history is mapped by statements.
+    pub read: Option<Text>,
+    /// The statements that append a row.
+    pub append: Option<Spanned<Vec<Text>>>,
+    /// The number of the row that the first of them appended.
+    pub work_from: Option<Text>,
+    /// What `:kind` stands for.
+    pub append_kind: Option<Spanned<Map>>,
+    /// The column that names the encoding of the text.
+    pub text_encoding: Option<Text>,
+    /// Statements that run once for each problem appended to.
+    #[serde(default)]
+    pub also: Vec<Text>,
     /// How a marker begins.
     pub phrase: Option<Text>,
     /// How markers began in former times.
@@ -97,8 +114,24 @@ pub struct ProblemFile {
     pub id: Option<Text>,
     /// Condition: the problems that are bridged.
     pub share: Option<Text>,
+    /// Shared columns of the problem.
+    pub fields: Option<Spanned<Map>>,
     /// How problems of two sites are matched.
     pub pairing: Option<Text>,
+    /// The column with the home name.
+    pub link: Option<Text>,
+    /// Whether problems are created.
+    pub create: Option<Spanned<bool>>,
+    /// Expressions for further columns of a created problem.
+    pub insert: Option<Spanned<Map>>,
+}
+
+/// `[markers]`: a table of their own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkersFile {
+    /// The table.
+    pub table: Option<Text>,
 }
 
 /// `[listen]`: where peers reach this bridge.

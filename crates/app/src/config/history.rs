@@ -1,4 +1,5 @@
-//! From the file as written to the mapping: `[history]` and `[problem]`.
+//! From the file as written to the mapping: `[history]` and `[markers]`. The statements of a history that is no table are
+//! read in `statements`, the problems in `problem`.
 //!
 //! Only the form is checked: that names differ, that SQL stays where it is pasted, that every parameter is bound.
 //! Whether the table is there is for the store to see.
@@ -6,25 +7,58 @@
 use std::collections::BTreeMap;
 
 use landbridge_core::scribe::DEFAULT_PHRASE;
-use landbridge_stores::mapping::{Mapping, Numbering, ProblemTable, Source, Table};
+use landbridge_stores::TableName;
+use landbridge_stores::mapping::{Mapping, Numbering, Source, Table};
 
 use super::check::{Checker, Section, TOP, Value};
 use super::env::is_name;
-use super::file::{ConfigFile, HistoryFile, Map, ProblemFile, Text};
-use super::sql::scan;
+use super::file::{ConfigFile, HistoryFile, Map, Text};
+use super::sql::{Scan, scan};
 
-/// Names of parameters that are bound besides the fields; `problem` and `work` are for statements of later versions.
-const RESERVED: [&str; 4] = ["site", "text", "problem", "work"];
+/// Names of parameters that are bound besides the fields.
+const RESERVED: [&str; 6] = ["site", "text", "problem", "work", "kind", "home"];
 const PHRASE_CHARS_MAX: usize = 100;
 const NAME_CHARS_MAX: usize = 100;
 
+/// What a section says of the history's source.
+pub(super) struct Mapped {
+    pub source: Source,
+    pub problem: String,
+    pub work: String,
+    pub text: String,
+    pub fields: BTreeMap<String, String>,
+    pub within: Option<String>,
+    pub share: Option<String>,
+}
+
+/// The parameters that a text of SQL may use.
+#[derive(Clone, Copy)]
+pub(super) struct Bound<'a> {
+    /// The shared fields.
+    pub fields: &'a BTreeMap<String, String>,
+    /// What is bound besides.
+    pub others: &'a [&'static str],
+}
+
+impl Bound<'_> {
+    fn has(&self, parameter: &str) -> bool {
+        self.others.contains(&parameter) || self.fields.contains_key(parameter)
+    }
+
+    fn advice(&self) -> String {
+        let fields = self.fields.keys().map(String::as_str);
+        let mut names: Vec<String> = fields.chain(self.others.iter().copied()).map(|n| format!("`:{n}`")).collect();
+        match names.pop() {
+            None => "write the value itself".to_owned(),
+            Some(last) if names.is_empty() => format!("what may be used is {last}"),
+            Some(last) => format!("what may be used is {} and {last}", names.join(", ")),
+        }
+    }
+}
+
 impl Checker<'_> {
-    /// The history's name and its mapping, without the conditions of peers.
+    /// The history's name and its mapping, without the conditions of peers, the problems and the markers.
     pub(super) fn history(&mut self, file: &ConfigFile) -> Option<(String, Mapping)> {
-        let problems = file.problem.as_ref().map(|p| {
-            let section = Section { label: "[problem]", at: p.span().start };
-            self.problem_table(p.get_ref(), section)
-        });
         let Some(history) = &file.history else {
             if !self.is_spoiled(TOP, "history") {
                 self.fault(
@@ -39,7 +73,23 @@ impl Checker<'_> {
         let history = history.get_ref();
 
         let name = self.history_name(history, section);
-        let table = self.identifier(history.table.as_ref(), section, "table", "write `table = \"TABLE\"`");
+        let also = self.also(history);
+        let phrases = self.phrases(history);
+        let Mapped { source, problem, work, text, fields, share, within } = if self.is_of_statements(history, section) {
+            self.statements(history, section)
+        } else {
+            self.table(history, section)
+        }?;
+        let (problems, markers, peers) = (None, None, BTreeMap::new());
+        Some((
+            name?,
+            Mapping { source, problem, work, text, within, share, fields, also, markers, problems, peers, phrases },
+        ))
+    }
+
+    /// A history that is a plain table.
+    fn table(&mut self, history: &HistoryFile, section: Section) -> Option<Mapped> {
+        let table = self.table_name(history.table.as_ref(), section, "write `table = \"TABLE\"`");
         let problem = self.identifier(
             history.problem.as_ref(),
             section,
@@ -71,28 +121,43 @@ impl Checker<'_> {
         let numbering = self.numbering(history, section);
         let within = self.condition(history.within.as_ref(), "where");
         let share = self.condition(history.share.as_ref(), "share");
-        let fields = self.fields(&history.fields, &mapped);
-        let insert = self.expressions(&history.insert, "[history.insert]", &mapped, &fields);
-        let marker = self.expressions(&history.marker, "[history.marker]", &mapped, &fields);
-        let phrases = self.phrases(history);
+        let own: Vec<(&str, &str)> = mapped.iter().map(|(role, column)| (*role, column.text.as_str())).collect();
+        let fields = self.fields(&history.fields, "[history]", &own);
+        let bound = Bound { fields: &fields, others: &["site", "text"] };
+        let insert = self.expressions(&history.insert, "[history.insert]", &own, bound);
+        let marker = self.expressions(&history.marker, "[history.marker]", &own, bound);
+        Some(Mapped {
+            source: Source::Table(Table { name: table?, numbering: numbering?, insert, marker }),
+            problem: problem?.text,
+            work: work?.text,
+            text: text?.text,
+            within,
+            share,
+            fields,
+        })
+    }
 
-        Some((
-            name?,
-            Mapping {
-                source: Source::Table(Table { name: table?.text.parse().ok()?, numbering: numbering?, insert, marker }),
-                problem: problem?.text,
-                work: work?.text,
-                text: text?.text,
-                within,
-                share,
-                fields,
-                also: Vec::new(),
-                markers: None,
-                problems: problems.flatten(),
-                peers: BTreeMap::new(),
-                phrases,
-            },
-        ))
+    /// The table of the markers, where they have one. Nothing where it has a fault.
+    pub(super) fn markers(&mut self, file: &ConfigFile) -> Option<Option<TableName>> {
+        let Some(markers) = &file.markers else { return Some(None) };
+        let section = Section { label: "[markers]", at: markers.span().start };
+        let instead = "write `table = \"TABLE\"`, a table with the columns problem, number and text";
+        self.table_name(markers.get_ref().table.as_ref(), section, instead).map(Some)
+    }
+
+    /// Notes a fault where two sections name the same table.
+    pub(super) fn tables_differ(&mut self, file: &ConfigFile, mapping: &Mapping) {
+        let history = mapping.table().map(|t| &t.name);
+        let problems = mapping.problems.as_ref().map(|t| &t.name);
+        if let (Some(markers), Some(written)) = (&mapping.markers, &file.markers) {
+            let at = written.get_ref().table.as_ref().map_or(0, |t| t.span().start);
+            for (section, other) in [("[history]", history), ("[problem]", problems)] {
+                if other == Some(markers) {
+                    let what = format!("[markers] and {section} name the same table");
+                    self.fault(at, what, "name a table of the markers' own, or take [markers] out");
+                }
+            }
+        }
     }
 
     fn history_name(&mut self, history: &HistoryFile, section: Section) -> Option<String> {
@@ -139,20 +204,21 @@ impl Checker<'_> {
         phrases
     }
 
-    fn fields(&mut self, written: &Map, mapped: &[(&'static str, &Value)]) -> BTreeMap<String, String> {
+    /// Shared columns. `own`: what the other columns are.
+    pub(super) fn fields(&mut self, written: &Map, section: &str, own: &[(&str, &str)]) -> BTreeMap<String, String> {
         let mut fields: BTreeMap<String, String> = BTreeMap::new();
         for (name, column) in written {
             let at = name.span().start;
             let name = name.get_ref();
             if !is_name(name) {
-                let what = format!("{name:?} in [history] fields is no name of a field");
+                let what = format!("{name:?} in {section} fields is no name of a field");
                 self.fault(at, what, "write letters, digits and `_`, the first no digit");
             } else if RESERVED.iter().any(|r| same(r, name)) {
                 let what = format!("a field may not be called `{name}`: that is the name of a parameter");
                 self.fault(at, what, "choose another name, the same at all sites");
             }
             let Some(column) = self.column(column, "fields") else { continue };
-            if let Some((role, _)) = mapped.iter().find(|(_, c)| same(&c.text, &column.text)) {
+            if let Some((role, _)) = own.iter().find(|(_, c)| same(c, &column.text)) {
                 let what =
                     format!("the field `{}` is the column {}, which is `{role}`", name.escape_debug(), column.shown());
                 self.fault(column.at, what, "name another column, or take the field out");
@@ -170,13 +236,13 @@ impl Checker<'_> {
         fields
     }
 
-    /// The SQL expressions of `[history.insert]` or `[history.marker]`.
-    fn expressions(
+    /// The SQL expressions of a section. `own`: the columns that the bridge writes itself.
+    pub(super) fn expressions(
         &mut self,
         written: &Map,
         section: &str,
-        mapped: &[(&'static str, &Value)],
-        fields: &BTreeMap<String, String>,
+        own: &[(&str, &str)],
+        bound: Bound<'_>,
     ) -> BTreeMap<String, String> {
         let mut expressions: BTreeMap<String, String> = BTreeMap::new();
         for (name, sql) in written {
@@ -190,7 +256,7 @@ impl Checker<'_> {
                     "write `COLUMN = \"expression\"`",
                 );
             }
-            if let Some((role, _)) = mapped.iter().find(|(_, c)| same(&c.text, name)) {
+            if let Some((role, _)) = own.iter().find(|(_, c)| same(c, name)) {
                 let what = format!("`{shown}` in {section} is the column of `{role}`, which the bridge writes itself");
                 self.fault(at, what, "take it out");
             }
@@ -203,64 +269,21 @@ impl Checker<'_> {
                 let what = format!("the expression of `{shown}` in {section} is empty");
                 self.fault(sql.at, what, "write an SQL expression, as in \"'public'\", \"''\" or \"null\"");
             }
-            for (why, instead) in found.faults {
-                self.fault(sql.at, format!("the expression of `{shown}` in {section}: {why}"), instead);
-            }
-            for parameter in
-                found.parameters.iter().filter(|p| *p != "site" && *p != "text" && !fields.contains_key(*p))
-            {
-                let known: Vec<String> = fields.keys().map(|f| format!("`:{f}`, ")).collect();
-                let what =
-                    format!("the expression of `{shown}` in {section} uses `:{parameter}`, which is no shared field");
-                self.fault(sql.at, what, format!("what may be used is {}`:site` and `:text`", known.concat()));
-            }
+            self.sql_faults(sql.at, &format!("the expression of `{shown}` in {section}"), found, bound);
             expressions.insert(name.clone(), sql.text);
         }
         expressions
     }
 
-    fn problem_table(&mut self, problem: &ProblemFile, section: Section) -> Option<ProblemTable> {
-        if let Some(pairing) = self.optional(problem.pairing.as_ref()) {
-            match pairing.text.as_str() {
-                "same-id" => {}
-                "linked" => self.fault(
-                    pairing.at,
-                    "`pairing = \"linked\"` (problems that are numbered differently at each site) comes with a later \
-                     version of Landbridge",
-                    "write `pairing = \"same-id\"`, or take it out",
-                ),
-                _ => self.fault(
-                    pairing.at,
-                    format!("`pairing` = {} is not known", pairing.shown()),
-                    "write `pairing = \"same-id\"`, or take it out",
-                ),
-            }
+    /// Notes what is wrong with a text of SQL, called `who`, and which of its parameters nobody binds.
+    pub(super) fn sql_faults(&mut self, at: usize, who: &str, found: Scan, bound: Bound<'_>) {
+        for (why, instead) in found.faults {
+            self.fault(at, format!("{who}: {why}"), instead);
         }
-        let share = self.condition(problem.share.as_ref(), "share");
-        let named = [("table", &problem.table), ("id", &problem.id), ("share", &problem.share)];
-        if named.iter().all(|(key, written)| written.is_none() && !self.is_spoiled(section, key)) {
-            return None;
+        for parameter in found.parameters.iter().filter(|p| !bound.has(p)) {
+            let what = format!("{who} uses `:{parameter}`, which is no shared field");
+            self.fault(at, what, bound.advice());
         }
-        let table = self.identifier(
-            problem.table.as_ref(),
-            section,
-            "table",
-            "write `table = \"TABLE\"`, the table of the problems",
-        );
-        let id = self.identifier(
-            problem.id.as_ref(),
-            section,
-            "id",
-            "write `id = \"COLUMN\"`, the column that the history's problem column refers to",
-        );
-        Some(ProblemTable {
-            name: table?.text.parse().ok()?,
-            id: id?.text,
-            share,
-            fields: BTreeMap::new(),
-            link: None,
-            create: None,
-        })
     }
 
     /// A condition in SQL.
@@ -280,7 +303,13 @@ impl Checker<'_> {
         Some(sql.text)
     }
 
-    fn identifier(&mut self, written: Option<&Text>, section: Section, key: &str, instead: &str) -> Option<Value> {
+    pub(super) fn identifier(
+        &mut self,
+        written: Option<&Text>,
+        section: Section,
+        key: &str,
+        instead: &str,
+    ) -> Option<Value> {
         match written {
             Some(written) => self.column(written, key),
             None => {
@@ -290,7 +319,22 @@ impl Checker<'_> {
         }
     }
 
-    fn column(&mut self, written: &Text, key: &str) -> Option<Value> {
+    /// The name of a table, perhaps with its schema.
+    pub(super) fn table_name(&mut self, written: Option<&Text>, section: Section, instead: &str) -> Option<TableName> {
+        let value = self.identifier(written, section, "table", instead)?;
+        match value.text.parse() {
+            Ok(name) => Some(name),
+            Err(_) => {
+                let what = format!("`table` = {} is no name of a table", value.shown());
+                let instead = "write TABLE or SCHEMA.TABLE; a part with a dot or a double quote in it stands in double \
+                               quotes, as in 'desk.\"odd.name\"'";
+                self.fault(value.at, what, instead);
+                None
+            }
+        }
+    }
+
+    pub(super) fn column(&mut self, written: &Text, key: &str) -> Option<Value> {
         let value = self.value(written)?;
         if value.text.trim().is_empty() || value.text.contains('\0') {
             self.fault(
@@ -305,7 +349,7 @@ impl Checker<'_> {
 }
 
 /// Whether a database may take both for the same name.
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 

@@ -46,16 +46,14 @@ const fn key(name: &'static str, shape: Shape) -> Key {
     Key { name, shape }
 }
 
-const STATEMENTS: Shape = Later("a history mapped by statements");
-const LINKED: Shape = Later("problems that are numbered differently at each site");
-
 /// The keys of the whole file.
 pub(super) static ROOT: &[Key] = &[
     key("site", Text),
     key("key_file", Text),
-    key("database", Table(&[key("url", Text), key("busy", Duration)])),
+    key("database", Table(&[key("url", Text), key("password_file", Text), key("busy", Duration)])),
     key("history", Table(HISTORY)),
     key("problem", Table(PROBLEM)),
+    key("markers", Table(&[key("table", Text)])),
     key("listen", Table(&[key("address", Text), key("tls", Later("TLS between sites"))])),
     key("peer", Tables(PEER)),
     key(
@@ -72,7 +70,6 @@ pub(super) static ROOT: &[Key] = &[
         ]),
     ),
     key("hooks", Later("a command after a commit")),
-    key("markers", Later("markers in a table of their own")),
     key("pages", Later("the operator's pages")),
     key("audit", Later("an audit log")),
 ];
@@ -91,12 +88,12 @@ static HISTORY: &[Key] = &[
     key("marker", Map),
     key("phrase", Text),
     key("former_phrases", Texts),
-    key("read", STATEMENTS),
-    key("append", STATEMENTS),
-    key("work_from", STATEMENTS),
-    key("append_kind", STATEMENTS),
-    key("text_encoding", STATEMENTS),
-    key("also", Later("statements that run with each problem appended to")),
+    key("read", Text),
+    key("append", Texts),
+    key("work_from", Text),
+    key("append_kind", Map),
+    key("text_encoding", Text),
+    key("also", Texts),
 ];
 
 static PROBLEM: &[Key] = &[
@@ -104,10 +101,10 @@ static PROBLEM: &[Key] = &[
     key("id", Text),
     key("share", Text),
     key("pairing", Text),
-    key("link", LINKED),
-    key("create", Later("creating problems")),
-    key("fields", Later("creating problems")),
-    key("insert", Later("creating problems")),
+    key("fields", Map),
+    key("link", Text),
+    key("create", Flag),
+    key("insert", Map),
 ];
 
 static PEER: &[Key] = &[
@@ -196,8 +193,11 @@ mod tests {
         assert_eq!(advice("shre", HISTORY), "did you mean `share`?");
         assert_eq!(advice("Numbring", HISTORY), "did you mean `numbering`?");
         assert_eq!(advice("sweep", PEER), "it belongs under [pace]");
-        assert_eq!(advice("table", PEER), "it belongs under [history] or under [problem]");
+        assert_eq!(advice("table", PEER), "it belongs under [history] or under [problem] or under [markers]");
         assert_eq!(advice("key_file", PEER), "it belongs at the top of the file");
-        assert_eq!(advice("frobnicate", PROBLEM), "what may stand here is `table`, `id`, `share`, `pairing`");
+        assert_eq!(
+            advice("frobnicate", PROBLEM),
+            "what may stand here is `table`, `id`, `share`, `pairing`, `fields`, `link`, `create`, `insert`"
+        );
     }
 }

@@ -8,15 +8,19 @@ pub mod checked;
 pub mod fault;
 pub mod file;
 pub mod keyfile;
+pub mod password;
 pub mod secret;
 pub mod write;
 
 mod check;
+mod database;
 mod env;
 mod history;
 mod keys;
 mod peers;
+mod problem;
 mod sql;
+mod statements;
 mod units;
 mod walk;
 
@@ -32,7 +36,7 @@ use check::Checker;
 use fault::Finding;
 use walk::Walk;
 
-pub use checked::{Config, DatabaseUrl, Peer};
+pub use checked::{Config, Pairing, Peer};
 pub use fault::Faults;
 
 /// The largest file that is read.

@@ -3,6 +3,8 @@
 //! Conditions and expressions become parts of statements. Quotes and parentheses must close, nothing may end the
 //! statement, and a parameter must be one that is bound. Whether the SQL means something is for the database to say.
 
+use std::collections::BTreeSet;
+
 use super::env::is_name;
 
 /// What was seen in a text of SQL.
@@ -12,9 +14,26 @@ pub(super) struct Scan {
     pub faults: Vec<(String, &'static str)>,
     /// The names of the parameters, as in `:name`.
     pub parameters: Vec<String>,
+    /// Every name and key word in lower case, without strings and comments.
+    pub words: BTreeSet<String>,
     /// Whether there is nothing but white space and comments.
     pub empty: bool,
 }
+
+/// Reads a whole statement, which may end with `;`: what stands before that, and what was seen in it.
+pub(super) fn scan_statement(sql: &str) -> (&str, Scan) {
+    let sql = sql.trim_end_matches(|c: char| c.is_whitespace() || c == ';');
+    let mut found = scan(sql);
+    for (what, instead) in &mut found.faults {
+        if what == END {
+            (*what, *instead) =
+                ("`;` ends a statement, and another one follows".to_owned(), "write one statement in each text");
+        }
+    }
+    (sql, found)
+}
+
+const END: &str = "`;` ends a statement, and this is only a part of one";
 
 /// Reads `sql` from beginning to end.
 pub(super) fn scan(sql: &str) -> Scan {
@@ -39,7 +58,13 @@ pub(super) fn scan(sql: &str) -> Scan {
         scan.empty = false;
         rest = match c {
             '\'' | '"' | '`' | '[' => match after_quote(after, if c == '[' { ']' } else { c }) {
-                Some(behind) => behind,
+                Some(behind) => {
+                    if c != '\'' {
+                        let name = &after[..after.len() - behind.len()];
+                        scan.words.insert(name[..name.len() - 1].to_lowercase());
+                    }
+                    behind
+                }
                 None => {
                     scan.fault(format!("a quote `{c}` is never closed"), "close it; inside a quote it is doubled");
                     return scan;
@@ -57,7 +82,7 @@ pub(super) fn scan(sql: &str) -> Scan {
                 after
             }
             ';' => {
-                scan.fault("`;` ends a statement, and this is only a part of one", "take it out");
+                scan.fault(END, "take it out");
                 after
             }
             '-' if after.starts_with('-') => {
@@ -73,7 +98,11 @@ pub(super) fn scan(sql: &str) -> Scan {
                 scan.fault("there is a character of code 0 in it", "take it out");
                 after
             }
-            c if is_word(c) => after.trim_start_matches(is_word),
+            c if is_word(c) => {
+                let behind = after.trim_start_matches(is_word);
+                scan.words.insert(rest[..rest.len() - behind.len()].to_lowercase());
+                behind
+            }
             _ => after,
         };
     }
@@ -144,7 +173,7 @@ mod tests {
             "x::text = 'a' and y - -1 < 2 and z$1 = 'ä'",
             "a = 'x'\n  and b = 2",
         ] {
-            assert_eq!(scan(good), Scan::default(), "{good}");
+            assert_eq!(Scan { words: BTreeSet::new(), ..scan(good) }, Scan::default(), "{good}");
         }
     }
 
@@ -173,6 +202,24 @@ mod tests {
     #[test]
     fn parameters_are_found_outside_of_quotes_only() {
         assert_eq!(scan("coalesce(:author, ':nobody', :author) || :site").parameters, ["author", "site"]);
+    }
+
+    #[test]
+    fn names_are_told_from_strings_and_comments() {
+        let words = scan("select a.id as share, \"Odd x\", 'no' /* nor this */ from t2").words;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(words, ["a", "as", "from", "id", "odd x", "select", "share", "t2"]);
+    }
+
+    #[test]
+    fn a_statement_may_end_with_a_semicolon_and_no_other_may_follow() {
+        let (sql, found) = scan_statement("update t set a = ';' where b = :problem ;\n");
+        assert_eq!((sql, found.faults), ("update t set a = ';' where b = :problem", vec![]));
+        let said = scan_statement("update t set a = 1; delete from t;").1.faults;
+        assert_eq!(
+            said,
+            [("`;` ends a statement, and another one follows".to_owned(), "write one statement in each text")]
+        );
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub struct InitAnswers {
     pub key_file: String,
     /// The database, as in `sqlite:helpdesk.db`.
     pub database_url: String,
+    /// The file with the database's password.
+    pub password_file: Option<String>,
+    /// The history and the problems as a preset has them: TOML with its comments. Then of `history` only the name counts.
+    pub preset: Option<String>,
     /// The table of the entries.
     pub history: HistoryAnswers,
     /// The table of the problems, where there is one.
@@ -99,8 +103,15 @@ pub fn render(answers: &InitAnswers) -> String {
 
     out.section("[database]", "The database with the history.");
     out.text("url", &answers.database_url);
-    out.history(&answers.history);
-    if let Some(problem) = &answers.problem {
+    if let Some(file) = &answers.password_file {
+        out.say("A file with the password alone, mode 0600.");
+        out.text("password_file", file);
+    }
+    match &answers.preset {
+        Some(preset) => out.preset(preset, &answers.history.name),
+        None => out.history(&answers.history),
+    }
+    if let Some(problem) = answers.problem.as_ref().filter(|_| answers.preset.is_none()) {
         out.section("[problem]", "The table of the problems themselves (tickets, cases).");
         out.text("table", &problem.table);
         out.text("id", &problem.id);
@@ -120,6 +131,18 @@ pub fn render(answers: &InitAnswers) -> String {
 struct Writer(String);
 
 impl Writer {
+    /// A preset as it is written, with the name of the history in it.
+    fn preset(&mut self, preset: &str, name: &str) {
+        self.line("");
+        for line in preset.trim().lines() {
+            self.line(line);
+            if line.trim() == "[history]" {
+                self.say("The name is equal at all sites that share this history.");
+                self.text("name", name);
+            }
+        }
+    }
+
     fn history(&mut self, history: &HistoryAnswers) {
         self.section("[history]", "The table to which work is appended, and which of its columns are what.");
         self.say("No other column is read or changed.");
@@ -226,7 +249,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, DatabaseUrl, check};
+    use crate::config::{Config, check};
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -236,6 +259,8 @@ mod tests {
             site: "1".into(),
             key_file: "landbridge.key".into(),
             database_url: "sqlite:helpdesk.db".into(),
+            password_file: None,
+            preset: None,
             history: HistoryAnswers {
                 name: "work_history".into(),
                 table: "WORK_HISTORY".into(),
@@ -286,7 +311,7 @@ mod tests {
         assert_eq!(config.site.as_str(), answers.site);
         assert_eq!(config.key_file, Path::new("/etc/bridge").join(&answers.key_file));
         let file = answers.database_url.strip_prefix("sqlite:").unwrap();
-        assert_eq!(config.database, DatabaseUrl::Sqlite(Path::new("/etc/bridge").join(file)));
+        assert_eq!(config.database.shown(), Path::new("/etc/bridge").join(file).display().to_string());
         assert_eq!(config.history, history.name);
         assert_eq!(
             (&table.name.to_string(), &mapping.problem, &mapping.work, &mapping.text, table.numbering),
@@ -349,7 +374,7 @@ mod tests {
             answers.key_file = odd.into();
             answers.database_url = format!("sqlite:{odd}");
             let history = &mut answers.history;
-            history.table = odd.into();
+            history.table = landbridge_stores::TableName::plain(odd).to_string();
             history.problem = format!("{odd}1");
             history.fields.insert("odd".into(), format!("{odd}2"));
             history.insert.insert(odd.into(), format!("'{}'", odd.replace('\'', "''")));
@@ -357,6 +382,20 @@ mod tests {
             history.share = Some(format!("X <> '{}'", odd.replace('\'', "''")));
             assert_same(&read(&render(&answers)), &answers);
         }
+    }
+
+    #[test]
+    fn a_preset_stands_as_it_is_with_the_name_of_the_history() {
+        let mut answers = answers();
+        answers.database_url = "postgres://bridge@db/desk".into();
+        answers.password_file = Some("db.password".into());
+        let preset = "# kept\n[history]\ntable = 't'\nproblem = 'p'\nwork = 'w'\ntext = 'x'\nnumbering = 'generated'\n";
+        answers.preset = Some(preset.to_owned());
+        let text = render(&answers);
+        let config = read(&text);
+        assert!(text.contains("# kept\n[history]\n") && !text.contains("[problem]"), "{text}");
+        assert_eq!((config.history.as_str(), config.mapping.problem.as_str()), ("work_history", "p"));
+        assert_eq!(config.password_file, Some("/etc/bridge/db.password".into()));
     }
 
     #[test]

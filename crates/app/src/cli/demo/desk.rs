@@ -191,6 +191,8 @@ impl Plan {
             site: self.site.into(),
             key_file: "landbridge.key".into(),
             database_url: format!("sqlite:{}", self.database),
+            password_file: None,
+            preset: None,
             history,
             problem: Some(problem),
             listen: Some(listen.to_string()),

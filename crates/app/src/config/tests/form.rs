@@ -23,45 +23,15 @@ fn what_a_later_version_brings_is_not_called_unknown() {
         (and("[listen.tls]\ncert = \"1.crt\""), "19:9: `tls` in [listen] (TLS between sites)"),
         (and("[pages]\naddress = \"127.0.0.1:1\""), "19:2: `pages` (the operator's pages)"),
         (and("[hooks]\nafter_commit = \"x\""), "19:2: `hooks` (a command after a commit)"),
-        (and("[markers]\ntable = \"M\""), "19:2: `markers` (markers in a table of their own)"),
         (and("[audit]"), "19:2: `audit` (an audit log)"),
-        (under("[history]", "read = \"select 1\""), "6:1: `read` in [history] (a history mapped by statements)"),
-        (under("[history]", "append = []"), "6:1: `append` in [history] (a history mapped by statements)"),
-        (under("[history]", "work_from = \"x\""), "6:1: `work_from` in [history] (a history mapped by statements)"),
-        (under("[history]", "append_kind = {}"), "6:1: `append_kind` in [history] (a history mapped by statements)"),
-        (
-            under("[history]", "text_encoding = \"x\""),
-            "6:1: `text_encoding` in [history] (a history mapped by statements)",
-        ),
-        (
-            under("[history]", "also = []"),
-            "6:1: `also` in [history] (statements that run with each problem appended to)",
-        ),
-        (
-            and("[problem]\nlink = \"X\""),
-            "20:1: `link` in [problem] (problems that are numbered differently at each site)",
-        ),
-        (and("[problem]\ncreate = true"), "20:1: `create` in [problem] (creating problems)"),
-        (and("[problem.insert]\nA = \"1\""), "19:10: `insert` in [problem] (creating problems)"),
-        (and("[problem]\nfields = {}"), "20:1: `fields` in [problem] (creating problems)"),
     ] {
         assert_fault(&text, &later(expected));
     }
     assert_fault(
-        &and("[problem]\npairing = \"linked\""),
-        "20:11: `pairing = \"linked\"` (problems that are numbered differently at each site) comes with a later version of \
-         Landbridge; write `pairing = \"same-id\"`, or take it out",
+        &with("url = \"sqlite", "url = \"odbc:DSN=hunter2\""),
+        "4:7: ODBC comes with a later version of Landbridge; write `url = \"sqlite:FILE\"`, \
+         \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"",
     );
-    for (url, kind) in [
-        ("postgres://u:hunter2@h/d", "PostgreSQL comes"),
-        ("mysql://u:hunter2@h/d", "MySQL and MariaDB come"),
-        ("odbc:DSN=x", "ODBC comes"),
-    ] {
-        assert_fault(
-            &with("url = \"sqlite", &format!("url = \"{url}\"")),
-            &format!("4:7: {kind} with a later version of Landbridge; write `url = \"sqlite:FILE\"`"),
-        );
-    }
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! The configuration as a whole: every sentence that a fault may say, and what a file without faults becomes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use landbridge_stores::mapping::{Numbering, ProblemTable};
+use landbridge_stores::mapping::{Numbering, ProblemTable, Source};
+use landbridge_stores::{Database, TableName};
 
 use super::checked::{Limits, Pace};
 use super::keys::{Key, ROOT, Shape};
 use super::*;
 
 mod form;
+mod statements;
 mod values;
 
 const EXAMPLE: &str = include_str!("../../../../../landbridge.example.toml");
@@ -91,9 +94,9 @@ fn a_file_without_faults_becomes_a_checked_value_with_every_default() {
     let config = check(GOOD, Path::new("/etc/bridge/landbridge.toml"), &env).unwrap();
     assert_eq!(config.site.as_str(), "1");
     assert_eq!(config.key_file, PathBuf::from("/etc/bridge/landbridge.key"));
-    assert_eq!(config.database, DatabaseUrl::Sqlite("/etc/bridge/helpdesk.db".into()));
-    assert_eq!(config.busy, Duration::from_secs(30));
-    assert_eq!(config.mapping.numbering, Numbering::Generated);
+    assert_eq!(config.database.shown(), "/etc/bridge/helpdesk.db");
+    assert_eq!((config.database.busy(), config.password_file.as_ref()), (Duration::from_secs(30), None));
+    assert_eq!((config.mapping.numbering(), config.pairing), (Numbering::Generated, Pairing::SameId));
     assert_eq!(config.mapping.phrases, ["copy in system"]);
     assert_eq!((config.mapping.within.as_ref(), config.mapping.problems.as_ref()), (None, None));
     assert_eq!((config.pace.clone(), config.limits.clone()), (Pace::default(), Limits::default()));
@@ -103,29 +106,50 @@ fn a_file_without_faults_becomes_a_checked_value_with_every_default() {
     assert_eq!(config.notes(), ["no `share` holds anything back from N: every row of the history goes there"]);
 }
 
+/// The parts of the example that stand for others: lines that begin with `#|`.
+fn alternative() -> String {
+    EXAMPLE.lines().filter_map(|line| line.strip_prefix("#|")).map(|line| format!("{}\n", line.trim_start())).collect()
+}
+
 #[test]
 fn the_example_has_every_known_key_and_no_fault() {
     let config = good(EXAMPLE);
     assert_eq!((config.pace.clone(), config.limits.clone()), (Pace::default(), Limits::default()));
-    assert_eq!((config.busy, config.notes()), (Duration::from_secs(30), vec![]));
+    assert_eq!((config.database.busy(), config.notes()), (Duration::from_secs(30), vec![]));
     assert_eq!(
         config.mapping.problems,
-        Some(ProblemTable { table: "PROBLEM".into(), id: "PROBLEM_ID".into(), share: Some("SHARED = 1".into()) })
+        Some(ProblemTable {
+            name: TableName::plain("PROBLEM"),
+            id: "PROBLEM_ID".into(),
+            share: Some("SHARED = 1".into()),
+            fields: BTreeMap::from([("title".into(), "TITLE".into())]),
+            link: Some("EXTERNAL_REF".into()),
+            create: Some(BTreeMap::from([("STATUS".into(), "'open'".into())])),
+        })
     );
-    fn covers(table: &toml::Table, keys: &[Key]) {
+    assert_eq!(config.pairing, Pairing::Linked { create: true });
+    let other = good(&format!("site = \"1\"\nkey_file = \"k\"\n{}", alternative()));
+    assert!(matches!(other.database, Database::Postgres(_)) && other.password_file.is_some());
+    assert!(other.mapping.statements().is_some() && other.mapping.markers.is_some());
+    fn covers(tables: &[&toml::Table], keys: &[Key], section: &str) {
         for key in keys {
-            let value = table.get(key.name);
-            assert_eq!(value.is_none(), matches!(key.shape, Shape::Later(_)), "{}", key.name);
-            match (&key.shape, value) {
-                (Shape::Table(keys), Some(toml::Value::Table(table))) => covers(table, keys),
-                (Shape::Tables(keys), Some(toml::Value::Array(list))) => {
-                    list.iter().for_each(|t| covers(t.as_table().unwrap(), keys));
+            let values: Vec<&toml::Value> = tables.iter().filter_map(|table| table.get(key.name)).collect();
+            let name = key.name;
+            assert_eq!(values.is_empty(), matches!(key.shape, Shape::Later(_)), "{section}{name}");
+            match &key.shape {
+                Shape::Table(keys) => {
+                    let tables: Vec<_> = values.iter().filter_map(|v| v.as_table()).collect();
+                    covers(&tables, keys, &format!("{name}."));
+                }
+                Shape::Tables(keys) => {
+                    let all = values.iter().filter_map(|v| v.as_array()).flatten();
+                    all.for_each(|t| covers(&[t.as_table().unwrap()], keys, &format!("{name}.")));
                 }
                 _ => {}
             }
         }
     }
-    covers(&EXAMPLE.parse().unwrap(), ROOT);
+    covers(&[&EXAMPLE.parse().unwrap(), &alternative().parse().unwrap()], ROOT, "");
 }
 
 #[test]
@@ -133,7 +157,7 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
     let text = r#"site = "one site"
 frobnicate = 1
 [database]
-url = "postgres://u:hunter2@db/x"
+url = "oracle://u:hunter2@db/x"
 [history]
 shre = "A = 1"
 table = "T"
@@ -153,8 +177,8 @@ batch_entries_max = 0
     let expected = "\
 landbridge.toml:1:1: `key_file` is missing at the top of the file; write `key_file = \"landbridge.key\"`; `landbridge init` makes the file
 landbridge.toml:1:8: \"one site\" is no name of a site; write 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit
-landbridge.toml:2:1: unknown key `frobnicate`; what may stand here is `site`, `key_file`, `database`, `history`, `problem`, `listen`, `peer`, `pace`, `limits`
-landbridge.toml:4:7: PostgreSQL comes with a later version of Landbridge; write `url = \"sqlite:FILE\"`
+landbridge.toml:2:1: unknown key `frobnicate`; what may stand here is `site`, `key_file`, `database`, `history`, `problem`, `markers`, `listen`, `peer`, `pace`, `limits`
+landbridge.toml:4:7: `url` names a kind of database that is not known; write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"
 landbridge.toml:5:1: `name` is missing in [history]; write `name = \"work_history\"`, the same at all sites
 landbridge.toml:6:1: unknown key `shre` in [history]; did you mean `share`?
 landbridge.toml:9:8: `work` and `problem` name the same column \"p\"; name three different columns

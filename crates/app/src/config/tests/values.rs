@@ -2,6 +2,8 @@
 
 use super::*;
 
+const URL: &str = "write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"";
+
 #[test]
 fn pauses_and_limits_have_units_and_bounds() {
     let config =
@@ -22,7 +24,7 @@ fn pauses_and_limits_have_units_and_bounds() {
         config.limits,
         Limits { batch_entries_max: 1, batch_bytes_max: 4096, entry_bytes_max: 1024, batch_problems_max: 7 }
     );
-    assert_eq!(good(&under("[database]", "busy = \"5s\"")).busy, seconds(5));
+    assert_eq!(good(&under("[database]", "busy = \"5s\"")).database.busy(), seconds(5));
 
     let duration = "a duration is a number and a unit, such as \"200ms\", \"1s\", \"5m\", \"1h\" or \"1d\"";
     let retry = "write the first and the longest pause, as in `retry = [\"1s\", \"5m\"]`";
@@ -58,7 +60,8 @@ fn pauses_and_limits_have_units_and_bounds() {
 fn the_database_is_a_file_of_sqlite() {
     let url = |url: &str| with("url = \"sqlite", &format!("url = {url:?}"));
     let file = |text: &str| match good(text).database {
-        DatabaseUrl::Sqlite(file) => file,
+        Database::Sqlite { path, .. } => path,
+        other => panic!("{other:?}"),
     };
     assert_eq!(file(&url("sqlite:/var/db/x.db")), Path::new("/var/db/x.db"));
     assert_eq!(file(&url("sqlite:///var/db/x.db")), Path::new("/var/db/x.db"));
@@ -70,7 +73,7 @@ fn the_database_is_a_file_of_sqlite() {
         ("sqlite://host/x.db", "`url` names a host, and SQLite has none"),
         ("sqlite::memory:", "a database in memory is gone when the bridge stops"),
     ] {
-        assert_fault(&url(bad), &format!("4:7: {what}; write `url = \"sqlite:FILE\"`"));
+        assert_fault(&url(bad), &format!("4:7: {what}; {URL}"));
     }
 }
 
@@ -133,7 +136,7 @@ fn columns_fields_and_expressions_agree() {
         assert_fault(&text, expected);
     }
     let config = good(&and("[history.insert]\nOPERATOR = \"coalesce(:author, :site || ': ' || :text)\""));
-    assert_eq!(config.mapping.insert["OPERATOR"], "coalesce(:author, :site || ': ' || :text)");
+    assert_eq!(config.mapping.table().unwrap().insert["OPERATOR"], "coalesce(:author, :site || ': ' || :text)");
 }
 
 #[test]
