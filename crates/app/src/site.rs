@@ -12,7 +12,7 @@ use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Tap, Token, To
 
 use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, Pairing, Peer};
+use crate::config::{self, Config, Peer};
 use crate::exit::{Exit, Failure};
 
 /// The least that the largest message may be.
@@ -50,6 +50,7 @@ impl Site {
         let mut bridge = Bridge::new(&config.history, scribe, store, peers, cache.clone());
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
+        bridge.pairing = config.pairing;
         Self { config, bridge: Arc::new(bridge), cache }
     }
 
@@ -66,6 +67,11 @@ impl Site {
         };
         let unknown = || Failure::usage(format!("{name} is no peer of site {}", self.name()), known());
         self.config.peer(name).ok_or_else(unknown)
+    }
+
+    /// The rows of an administrator's query of this site's database, each value as text.
+    pub async fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        Ok(self.config.connectable()?.query(sql).await?)
     }
 
     /// The bridge of `peer`, to be called over HTTP; nothing where it has no url because it dials us. Nothing is sent
@@ -121,11 +127,6 @@ fn token(peer: &Peer) -> Result<Token, Failure> {
 
 fn policy(peer: &Peer) -> PeerPolicy {
     PeerPolicy { relay: peer.relay, relay_from: peer.relay_from.clone(), onward: peer.onward, paused: peer.paused }
-}
-
-/// How problems of this site and of others are matched.
-pub fn pairing(config: &Config) -> Pairing {
-    config.pairing
 }
 
 fn limits(config: &Config) -> Limits {

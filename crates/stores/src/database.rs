@@ -159,6 +159,21 @@ impl Database {
         }
     }
 
+    /// The rows of an administrator's query, each value as text. Nothing can be written by it.
+    ///
+    /// # Errors
+    /// What the database says against it.
+    pub async fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+        match self.clone() {
+            Self::Sqlite { path, .. } => {
+                let sql = sql.to_owned();
+                blocking(move || sqlite::query(&path, &sql)).await
+            }
+            Self::Postgres(options) => postgres::query(&options, sql).await,
+            Self::Mysql(options) => mysql::query(&options, sql).await,
+        }
+    }
+
     /// Whether a transaction that writes can be begun. It is taken back.
     ///
     /// # Errors

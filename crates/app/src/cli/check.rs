@@ -7,16 +7,17 @@ use clap::Args;
 use futures_util::future::join_all;
 use landbridge_core::message::{Push, WIRE};
 use landbridge_core::{IdSet, Keyring, Marker, Origin, ProblemId, Scribe, WorkId};
+use landbridge_flow::Pairing;
 use landbridge_flow::ports::Peer as _;
 use serde::Serialize;
 
 use super::Context;
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, Pairing, Peer};
+use crate::config::{self, Config, Peer};
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render::{Cell, Screen, Table, Tone, json, say};
-use crate::site::{self, Site};
+use crate::site::Site;
 
 mod rights;
 
@@ -248,7 +249,7 @@ async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -
         Err(e) => report.failure("writable", e.into()),
     }
     width(report, &site.bridge.scribe, config, capabilities.text_chars_max);
-    match site::pairing(config) {
+    match config.pairing {
         Pairing::SameId => {}
         Pairing::Linked { create } => {
             let new = if create { "created" } else { "refused until somebody links them" };

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod grants;
 pub mod history;
 pub mod init;
+pub mod link;
 pub mod preview;
 pub mod rekey;
 pub mod retry;
@@ -100,6 +101,7 @@ enum Verb {
     Explain(explain::ExplainArgs),
     Preview(preview::PreviewArgs),
     Adopt(adopt::AdoptArgs),
+    Link(link::LinkArgs),
     Retry(retry::RetryArgs),
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
@@ -136,6 +138,7 @@ impl Cli {
             Verb::Explain(args) => explain::run(args, &context).await,
             Verb::Preview(args) => preview::run(args, &context).await,
             Verb::Adopt(args) => adopt::run(args, &context).await,
+            Verb::Link(args) => link::run(args, &context).await,
             Verb::Retry(args) => retry::run(args, &context).await,
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,

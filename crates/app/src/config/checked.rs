@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use landbridge_core::SiteName;
+use landbridge_flow::Pairing;
 use landbridge_stores::Database;
 use landbridge_stores::mapping::Mapping;
 
@@ -42,18 +43,6 @@ pub struct Config {
     pub pace: Pace,
     /// How much at once.
     pub limits: Limits,
-}
-
-/// How problems of two sites are matched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairing {
-    /// A problem has the same id at every site.
-    SameId,
-    /// Each site has ids of its own; markers and the link column say which belong together.
-    Linked {
-        /// Whether a problem that is not here is created.
-        create: bool,
-    },
 }
 
 /// Another site.

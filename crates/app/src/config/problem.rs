@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use landbridge_flow::Pairing;
 use landbridge_stores::mapping::ProblemTable;
 use toml::Spanned;
 
 use super::check::{Checker, Section};
-use super::checked::Pairing;
 use super::file::{ConfigFile, ProblemFile};
 use super::history::{Bound, same};
 

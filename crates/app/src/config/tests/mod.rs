@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use landbridge_flow::Pairing;
 use landbridge_stores::mapping::{Numbering, ProblemTable, Source};
 use landbridge_stores::{Database, TableName};
 

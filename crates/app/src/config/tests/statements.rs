@@ -1,6 +1,8 @@
 //! Faults of databases with users, of histories that are mapped by statements, and of problems that each site numbers by
 //! itself.
 
+use landbridge_flow::Pairing;
+
 use super::*;
 
 const STATEMENTS: &str = r#"site = "1"
