@@ -5,17 +5,28 @@
 //! A database may write the same value otherwise: `1.50` for `1.5`. [`same`] says what is the same value.
 
 /// Whether `kept` is the very value that `sent` is. Equal texts are; two decimal numbers of one value are; two timestamps
-/// of one instant are, where a missing zone counts as UTC. `007` is no number, so 7 is not the same.
+/// of one instant are, where a missing zone counts as UTC; and `1` and `true` are, since some databases have no other
+/// booleans. `007` is no number, so 7 is not the same.
 pub fn same(sent: Option<&str>, kept: Option<&str>) -> bool {
     match (sent, kept) {
         (Some(sent), Some(kept)) if sent == kept => true,
         (Some(sent), Some(kept)) => {
             let number = || Some(Decimal::parse(sent)? == Decimal::parse(kept)?);
             let instant = || Some(timestamp(sent)? == timestamp(kept)?);
-            number().or_else(instant).unwrap_or(false)
+            let truth = || Some(boolean(sent)? == boolean(kept)?);
+            number().or_else(instant).or_else(truth).unwrap_or(false)
         }
         (None, None) => true,
         _ => false,
+    }
+}
+
+/// A truth value: databases without booleans write 0 and 1.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
     }
 }
 
@@ -143,6 +154,12 @@ mod tests {
         assert_eq!(iso_timestamp("2026-11-22 13:09:09.250+00", true), iso);
         assert_eq!(iso_timestamp("infinity", true), "infinity");
         assert_eq!(sql_timestamp(iso).as_deref(), Some("2026-11-22 13:09:09.25"));
+    }
+
+    #[test]
+    fn a_boolean_is_the_same_however_a_database_writes_it() {
+        assert!(same_texts("true", "1") && same_texts("false", "0"));
+        assert!(!same_texts("true", "0") && !same_texts("true", "t") && !same_texts("true", "1.0"));
     }
 
     #[test]

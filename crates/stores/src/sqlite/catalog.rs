@@ -152,6 +152,7 @@ fn kind(column: &Column) -> ColumnKind {
     match (column.keeps(), column.affinity()) {
         (values::Keeps::Booleans, _) => ColumnKind::Boolean,
         (values::Keeps::Bytes, _) => ColumnKind::Bytes,
+        (values::Keeps::Timestamps, _) => ColumnKind::Time,
         (_, Affinity::Integer) => ColumnKind::Integer,
         (_, Affinity::Text) => ColumnKind::Text(column.width().map(|width| width as u64)),
         _ if has(&["DATE", "TIME"]) => ColumnKind::Time,

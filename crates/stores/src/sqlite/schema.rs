@@ -91,6 +91,7 @@ impl Column {
         match (name, width) {
             ("BOOL" | "BOOLEAN", _) | ("TINYINT", "1)") => Keeps::Booleans,
             ("BLOB" | "BYTEA" | "BINARY" | "VARBINARY", _) => Keeps::Bytes,
+            ("DATETIME" | "TIMESTAMP", _) => Keeps::Timestamps,
             _ => Keeps::Anything,
         }
     }

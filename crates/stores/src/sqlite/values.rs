@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use landbridge_core::value::{hex, unhex};
+use landbridge_core::value::{hex, iso_timestamp, sql_timestamp, unhex};
 use landbridge_core::{ProblemId, WorkId};
 use rusqlite::types::{Value, ValueRef};
 
@@ -103,6 +103,8 @@ pub(super) enum Keeps {
     Booleans,
     /// Bytes.
     Bytes,
+    /// Timestamps as SQLite's own functions and most applications write them: `2026-11-22 13:09:09.25`.
+    Timestamps,
 }
 
 /// A shared column in the form in which it travels: a whole number as digits, another number in the fewest digits
@@ -113,7 +115,11 @@ pub(super) fn canonical(value: ValueRef<'_>, keeps: Keeps) -> Option<String> {
         (ValueRef::Integer(n @ (0 | 1)), Keeps::Booleans) => Some((n == 1).to_string()),
         (ValueRef::Integer(n), _) => Some(n.to_string()),
         (ValueRef::Real(x), _) => Some(real(x)),
-        (ValueRef::Text(bytes), _) => Some(std::str::from_utf8(bytes).map_or_else(|_| hex(bytes), str::to_owned)),
+        (ValueRef::Text(bytes), _) => Some(match std::str::from_utf8(bytes) {
+            Ok(text) if keeps == Keeps::Timestamps => iso_timestamp(text, false),
+            Ok(text) => text.to_owned(),
+            Err(_) => hex(bytes),
+        }),
         (ValueRef::Blob(bytes), _) => Some(hex(bytes)),
     }
 }
@@ -125,6 +131,7 @@ pub(super) fn kept(value: Option<&str>, keeps: Keeps) -> Value {
         (None, _) => Value::Null,
         (Some("true"), Keeps::Booleans) => Value::Integer(1),
         (Some("false"), Keeps::Booleans) => Value::Integer(0),
+        (Some(text), Keeps::Timestamps) => Value::Text(sql_timestamp(text).unwrap_or_else(|| text.to_owned())),
         (Some(text), Keeps::Bytes) => unhex(text).map_or_else(|| Value::Text(text.to_owned()), Value::Blob),
         (Some(text), _) => Value::Text(text.to_owned()),
     }
@@ -161,6 +168,16 @@ mod tests {
         }
         assert_eq!(kept(Some("\\xff00"), Keeps::Bytes), Value::Blob(vec![255, 0]));
         assert_eq!(kept(Some("\\xff00"), Keeps::Anything), Value::Text("\\xff00".into()));
+    }
+
+    #[test]
+    fn a_timestamp_column_keeps_what_applications_write() {
+        let keeps = Keeps::Timestamps;
+        assert_eq!(kept(Some("2026-11-22T13:09:09.25Z"), keeps), Value::Text("2026-11-22 13:09:09.25".into()));
+        assert_eq!(canonical(ValueRef::Text(b"2026-11-22 13:09:09.250"), keeps).unwrap(), "2026-11-22T13:09:09.25");
+        for other in ["yesterday", "2026-11-22", "1700000000"] {
+            assert_eq!(kept(Some(other), keeps), Value::Text(other.into()));
+        }
     }
 
     #[test]
