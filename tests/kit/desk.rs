@@ -99,16 +99,17 @@ impl Desk {
         private(&self.config, &format!("{head}{}{network}", schema.mapping));
     }
 
-    /// A second bridge of the same site on the same database: its configuration and cache are in a folder of their own.
-    pub fn second_bridge(&self, network: &str) -> Self {
-        assert_ne!(self.schema.vendor, Vendor::Sqlite, "its configuration names the file from its own folder");
+    /// A second bridge of the same site on the same database: its configuration, key file and cache are in a folder of
+    /// their own.
+    pub fn second_bridge(&self) -> Self {
+        assert_ne!(self.schema.vendor, Vendor::Sqlite, "the configuration names the file from its own folder");
         let folder = self.folder.with_extension("second");
         std::fs::create_dir(&folder).unwrap();
         let (config, key) = (folder.join("landbridge.toml"), folder.join("landbridge.key"));
-        private(&key, &std::fs::read_to_string(&self.key).unwrap());
-        let second = Self { folder, config, key, ..self.clone() };
-        second.configure(network);
-        second
+        for (from, to) in [(&self.config, &config), (&self.key, &key)] {
+            private(to, &std::fs::read_to_string(from).unwrap());
+        }
+        Self { folder, config, key, ..self.clone() }
     }
 
     /// Changes the configuration: every `from` becomes `to`.
