@@ -1,5 +1,5 @@
 //! Three writer processes at each site, thousands of entries over hundreds of problems, while both bridges run: in peace,
-//! and while bridges are killed and the network is cut. Afterwards the tables themselves are asked.
+//! and while bridges and database servers are killed and the network is cut. Afterwards the tables themselves are asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
@@ -8,9 +8,11 @@ use std::time::Instant;
 use crate::kit::bridge::Bridge;
 use crate::kit::command::DONE;
 use crate::kit::desk::{Desk, Row, is_marker, secret};
+use crate::kit::host::{At, Host};
 use crate::kit::ledger::Ledger;
 use crate::kit::pair::Pair;
-use crate::kit::schema::{COMMENTS, HELPDESK, Schema, TICKETS};
+use crate::kit::schema::{COMMENTS, HELPDESK, TICKETS};
+use crate::kit::sql::Vendor;
 use crate::kit::wait::LOOK;
 use crate::kit::writer::{self, Job, kind, problem};
 
@@ -22,14 +24,17 @@ struct Scale {
     problems: usize,
     kills: usize,
     cuts: usize,
+    server_kills: usize,
+    /// Two bridges at site 1.
+    second: bool,
 }
 
 impl Scale {
     fn asked_for() -> Self {
         let soak = std::env::var("LANDBRIDGE_SOAK").is_ok_and(|v| v == "1");
         match soak {
-            true => Self { entries: 20_000, problems: 500, kills: 30, cuts: 6 },
-            false => Self { entries: 2_000, problems: 100, kills: 3, cuts: 1 },
+            true => Self { entries: 20_000, problems: 500, kills: 30, cuts: 6, server_kills: 0, second: false },
+            false => Self { entries: 2_000, problems: 100, kills: 3, cuts: 1, server_kills: 0, second: false },
         }
     }
 }
@@ -47,11 +52,35 @@ fn killed_bridges_and_a_cut_network_change_nothing_of_that() {
 
 #[test]
 fn killed_bridges_change_nothing_where_the_database_gives_out_the_numbers() {
-    let scale = Scale { entries: 1_200, problems: 60, kills: 3, cuts: 1 };
+    let scale = Scale { entries: 1_200, problems: 60, kills: 3, cuts: 1, ..Scale::asked_for() };
     play("crowd-generated", &COMMENTS, &HELPDESK, &scale);
 }
 
-fn play(name: &str, one: &'static Schema, n: &'static Schema, scale: &Scale) {
+#[test]
+fn killed_bridges_and_killed_servers_of_postgres_and_mariadb_change_nothing_of_that() {
+    let (Some(postgres), Some(mariadb)) = (Host::own_postgres(), Host::own_mariadb()) else { return };
+    let scale = Scale::asked_for();
+    let scale = Scale { server_kills: scale.kills, ..scale };
+    play("crowd-servers", HELPDESK.on(&postgres), HELPDESK.on(&mariadb), &scale);
+}
+
+#[test]
+fn killed_servers_change_nothing_where_they_give_out_the_numbers_and_two_bridges_run_at_one() {
+    let (Some(postgres), Some(mariadb)) = (Host::own_postgres(), Host::own_mariadb()) else { return };
+    let scale = Scale::asked_for();
+    let scale = Scale { entries: scale.entries / 2, server_kills: scale.kills, second: true, ..scale };
+    play("crowd-two-bridges", COMMENTS.on(&postgres), COMMENTS.on(&mariadb), &scale);
+}
+
+#[test]
+fn two_bridges_at_one_mariadb_whose_numbers_are_per_problem_keep_every_entry_exactly_once() {
+    let (Some(postgres), Some(mariadb)) = (Host::postgres(), Host::mariadb()) else { return };
+    let scale = Scale::asked_for();
+    let scale = Scale { entries: scale.entries / 2, second: true, cuts: 0, ..scale };
+    play("crowd-two-at-mariadb", HELPDESK.on(&mariadb), HELPDESK.on(&postgres), &scale);
+}
+
+fn play(name: &str, one: impl Into<At>, n: impl Into<At>, scale: &Scale) {
     let problems: Vec<_> = (0..scale.problems).map(problem).collect();
     let problems: Vec<_> = problems.iter().map(String::as_str).collect();
     let pair = Pair::new(name, one, n, &problems);
@@ -60,7 +89,13 @@ fn play(name: &str, one: &'static Schema, n: &'static Schema, scale: &Scale) {
     let begun = Instant::now();
 
     let (one, n) = pair.start();
-    let mut trouble = Trouble::new(&pair, [one, n], scale, seed);
+    let mut bridges = vec![(Who::One, Some(one)), (Who::N, Some(n))];
+    if scale.second {
+        let second = pair.one.second_bridge();
+        let bridge = Bridge::start(&second);
+        bridges.push((Who::Second(Box::new(second)), Some(bridge)));
+    }
+    let mut trouble = Trouble::new(&pair, bridges, scale, seed);
     let job = Job { rows: scale.entries.div_ceil(2 * WRITERS), problems: scale.problems, seed };
     let mut writers: Vec<_> =
         [&pair.one, &pair.n].into_iter().flat_map(|desk| (0..WRITERS).map(|w| writer::start(desk, w, &job))).collect();
@@ -90,10 +125,11 @@ fn play(name: &str, one: &'static Schema, n: &'static Schema, scale: &Scale) {
     let rows = |t: &(&Desk, Vec<Row>)| (t.1.len(), t.1.iter().filter(|row| is_marker(&row.text)).count());
     let ((rows_1, markers_1), (rows_n, markers_n)) = (rows(&tables[0]), rows(&tables[1]));
     println!(
-        "{name}: {} entries of which {shared} shareable, {} kills, {} cuts; in step after {:.1} s, {:.1} s behind the last \
+        "{name}: {} entries of which {shared} shareable, {} kills, {} of servers, {} cuts; in step after {:.1} s, {:.1} s behind the last \
          writer; site 1 has {rows_1} rows with {markers_1} markers, site N {rows_n} with {markers_n}",
         2 * WRITERS * job.rows,
         trouble.kills,
+        trouble.server_kills,
         trouble.cuts,
         took.as_secs_f64(),
         after.as_secs_f64(),
@@ -116,31 +152,43 @@ fn arrived(pair: &Pair) -> usize {
     pair.one.count("N/") + pair.n.count("1/")
 }
 
-/// Bridges that are killed and a network that is cut, each when so many entries have arrived: at no instruction that
+/// A bridge.
+enum Who {
+    One,
+    N,
+    Second(Box<Desk>),
+}
+
+/// Bridges and servers that are killed and a network that is cut, each when so many entries have arrived: at no instruction that
 /// anybody chose, and not by the clock.
 struct Trouble<'a> {
     pair: &'a Pair,
-    bridges: [Option<Bridge>; 2],
+    bridges: Vec<(Who, Option<Bridge>)>,
     dice: fastrand::Rng,
     due: BTreeMap<usize, Vec<Strike>>,
     kills: usize,
+    server_kills: usize,
     cuts: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Strike {
     Kill,
+    KillServer,
     Cut,
     Heal,
 }
 
 impl<'a> Trouble<'a> {
-    fn new(pair: &'a Pair, [one, n]: [Bridge; 2], scale: &Scale, seed: u64) -> Self {
+    fn new(pair: &'a Pair, bridges: Vec<(Who, Option<Bridge>)>, scale: &Scale, seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let mut due: BTreeMap<usize, Vec<Strike>> = BTreeMap::new();
         let most = scale.entries * 7 / 10;
         for _ in 0..scale.kills {
             due.entry(dice.usize(1..most)).or_default().push(Strike::Kill);
+        }
+        for _ in 0..scale.server_kills {
+            due.entry(dice.usize(1..most)).or_default().push(Strike::KillServer);
         }
         for cut in 0..scale.cuts {
             // The one way is cut and the other is not, so that entries go on arriving until it heals.
@@ -148,7 +196,7 @@ impl<'a> Trouble<'a> {
             due.entry(from).or_default().push(Strike::Cut);
             due.entry(from + most / scale.cuts / 4).or_default().push(Strike::Heal);
         }
-        Self { pair, bridges: [Some(one), Some(n)], dice, due, kills: 0, cuts: 0 }
+        Self { pair, bridges, dice, due, kills: 0, server_kills: 0, cuts: 0 }
     }
 
     fn is_over(&self) -> bool {
@@ -170,13 +218,23 @@ impl<'a> Trouble<'a> {
     fn strike(&mut self, strike: Strike) {
         match strike {
             Strike::Kill => {
-                let which = self.dice.usize(..2);
-                if let Some(bridge) = self.bridges[which].take() {
+                let which = self.dice.usize(..self.bridges.len());
+                let (who, bridge) = &mut self.bridges[which];
+                if let Some(bridge) = bridge.take() {
                     bridge.kill();
                 }
-                let started = if which == 0 { self.pair.start_one() } else { self.pair.start_n() };
-                self.bridges[which] = Some(started);
+                *bridge = Some(match who {
+                    Who::One => self.pair.start_one(),
+                    Who::N => self.pair.start_n(),
+                    Who::Second(desk) => Bridge::start(desk),
+                });
                 self.kills += 1;
+            }
+            Strike::KillServer => {
+                let desk = if self.dice.bool() { &self.pair.one } else { &self.pair.n };
+                desk.host.kill();
+                desk.host.restart();
+                self.server_kills += 1;
             }
             Strike::Cut => {
                 if self.dice.bool() {
@@ -245,11 +303,14 @@ fn every_open_entry_is_at_the_other_site_once(
     assert!(!is.iter().any(|(_, text, _)| text.contains(kind::UNDONE)), "what was rolled back is there");
     assert!(should.iter().any(|(_, text, _)| text.contains(kind::LATE)), "nothing was made public later");
 
-    // What could leave from the beginning stands in its writer's order, problem by problem.
-    let in_order = |rows: &[&Row]| -> BTreeMap<String, Vec<String>> {
+    // What could leave from the beginning stands in its writer's order, problem by problem. Where every row waits for the
+    // commit of the one before it, all writers of a site have one order.
+    let waits = desk.schema.vendor == Vendor::Sqlite || desk.schema.mapping.contains("numbering = \"per-problem\"");
+    let whose = |row: &Row| if waits { String::new() } else { row.text.split('/').take(2).collect() };
+    let in_order = |rows: &[&Row]| -> BTreeMap<(String, String), Vec<String>> {
         let mut order: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for row in rows.iter().filter(|row| kind_of(row) == kind::OPEN) {
-            order.entry(row.problem.clone()).or_default().push(row.text.clone());
+            order.entry((row.problem.clone(), whose(row))).or_default().push(row.text.clone());
         }
         order
     };

@@ -1,8 +1,9 @@
 //! The worked example of DESIGN §10, row for row, between two daemons over HTTP.
 
 use crate::kit::desk::{QUICK, Row, bare, is_marker, secret};
+use crate::kit::host::{At, Host};
 use crate::kit::pair::{Dialling, Pair};
-use crate::kit::schema::{COMMENTS, HELPDESK, Schema, TICKETS};
+use crate::kit::schema::{COMMENTS, HELPDESK, TICKETS};
 use crate::kit::wait::wait_until;
 
 /// Both tables of the design, seals left out.
@@ -38,8 +39,23 @@ fn the_worked_example_where_only_site_n_can_dial_and_numbers_are_generated() {
     play(&pulling(&COMMENTS, &COMMENTS));
 }
 
-fn pulling(one: &'static Schema, n: &'static Schema) -> Pair {
+fn pulling(one: impl Into<At>, n: impl Into<At>) -> Pair {
     Pair::with("example-pull", one, n, &["ABC"], Dialling::OnlyN, QUICK)
+}
+
+/// One after the other would be many times the time: most of it is waiting.
+#[test]
+fn the_worked_example_between_every_two_vendors_with_either_numbering() {
+    let (Some(postgres), Some(mariadb)) = (Host::postgres(), Host::mariadb()) else { return };
+    let hosts = [Host::Files, postgres, mariadb];
+    std::thread::scope(|scope| {
+        for (one, n) in hosts.iter().flat_map(|one| hosts.iter().map(move |n| (one, n))) {
+            for (name, schema) in [("per-problem", &HELPDESK), ("generated", &COMMENTS)] {
+                let name = format!("example-{name}-{one:?}-{n:?}");
+                scope.spawn(move || play(&Pair::new(&name, schema.on(one), schema.on(n), &["ABC"])));
+            }
+        }
+    });
 }
 
 fn play(pair: &Pair) {

@@ -4,8 +4,8 @@ use super::bridge::Bridge;
 use super::command::DONE;
 use super::desk::{Desk, QUICK};
 use super::folder::Folder;
+use super::host::At;
 use super::proxy::Proxy;
-use super::schema::Schema;
 use super::wait::wait_until;
 
 /// The secret of both sites.
@@ -36,15 +36,15 @@ pub struct Pair {
 
 impl Pair {
     /// Sites 1 and N with these databases, which both have these problems, each pushing to the other.
-    pub fn new(name: &str, one: &'static Schema, n: &'static Schema, problems: &[&str]) -> Self {
+    pub fn new(name: &str, one: impl Into<At>, n: impl Into<At>, problems: &[&str]) -> Self {
         Self::with(name, one, n, problems, Dialling::Both, QUICK)
     }
 
     /// The same with another network, and with these pauses.
     pub fn with(
         name: &str,
-        one: &'static Schema,
-        n: &'static Schema,
+        one: impl Into<At>,
+        n: impl Into<At>,
         problems: &[&str],
         dialling: Dialling,
         pace: &str,

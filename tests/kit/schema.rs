@@ -1,11 +1,18 @@
-//! Three applications' databases, as different as the mapping allows, and what their applications do with them in
-//! plain SQL. Whatever differs is data.
+//! Applications' databases, as different as the mapping allows, and what their applications do with them in plain SQL.
+//! Whatever differs is data: here are those on SQLite, and the same on servers in files of their own.
+
+pub mod mariadb;
+pub mod postgres;
+
+use super::sql::Vendor;
 
 /// A database of an application, and how a bridge is told to read it.
 #[derive(Debug)]
 pub struct Schema {
     /// Its name, by which a writer process finds it again.
     pub name: &'static str,
+    /// Whose SQL this is.
+    pub vendor: Vendor,
     /// The tables.
     pub tables: &'static str,
     /// `[history]` and `[problem]` of the configuration.
@@ -14,7 +21,8 @@ pub struct Schema {
     pub make_problem: &'static str,
     /// The number of the next row of problem ?1; null where the database gives it out.
     pub next: &'static str,
-    /// Appends to problem ?1, under number ?2, text ?3 by ?4; shareable where ?5; with the confidential value ?6.
+    /// Appends to problem ?1, under number ?2, text ?3 by ?4; shareable where ?5; with the confidential value ?6. On
+    /// PostgreSQL it returns the number.
     pub append: &'static str,
     /// Makes row ?2 of problem ?1 shareable.
     pub publish: &'static str,
@@ -30,6 +38,7 @@ pub struct Schema {
 /// that the mapping has to fill, a write-ahead log.
 pub const HELPDESK: Schema = Schema {
     name: "helpdesk",
+    vendor: Vendor::Sqlite,
     tables: "pragma journal_mode = wal;
              create table PROBLEM (PROBLEM_ID text primary key, CUSTOMER text not null, SHARED integer not null);
              create table WORK_HISTORY (
@@ -76,6 +85,7 @@ share = "SHARED = 1"
 /// rollback journal.
 pub const TICKETS: Schema = Schema {
     name: "tickets",
+    vendor: Vendor::Sqlite,
     tables: "create table tickets (ticket text primary key, escalation text);
              create table ticket_comments (
                id integer primary key, ticket text not null references tickets, no integer not null,
@@ -114,6 +124,7 @@ id = "ticket"
 /// Numbers that the database gives out, one sequence for all problems, no table of problems, a write-ahead log.
 pub const COMMENTS: Schema = Schema {
     name: "comments",
+    vendor: Vendor::Sqlite,
     tables: "pragma journal_mode = wal;
              create table comments (
                id integer primary key autoincrement, issue text not null, comment text not null, writer text,
@@ -143,8 +154,10 @@ hidden = "1"
 };
 
 impl Schema {
-    /// The schema of this name.
-    pub fn named(name: &str) -> &'static Schema {
-        [&HELPDESK, &TICKETS, &COMMENTS].into_iter().find(|schema| schema.name == name).unwrap()
+    /// The schema of this name, as it is on this vendor.
+    pub fn named(name: &str, vendor: Vendor) -> &'static Schema {
+        let all = [&HELPDESK, &TICKETS, &COMMENTS].into_iter().chain(postgres::ALL).chain(mariadb::ALL);
+        let found = all.into_iter().find(|schema| schema.name == name && schema.vendor == vendor);
+        found.unwrap_or_else(|| panic!("there is no {name} on {vendor:?}"))
     }
 }

@@ -1,14 +1,14 @@
-//! People who write: processes of their own with plain SQLite connections, which know nothing of any bridge. A writer is
-//! the test's own executable, started once more with a job in its environment.
+//! People who write: processes of their own with plain connections, which know nothing of any bridge. A writer is the
+//! test's own executable, started once more with a job in its environment. It survives the death of its server, and looks
+//! whether a transaction was committed before it tries that again.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior, params};
-
-use super::desk::{Desk, New, secret};
+use super::desk::{Desk, New, connect, secret};
 use super::schema::Schema;
+use super::sql::{Done, Fault, Sql};
+use super::wait::PATIENCE;
 
 const JOB: &str = "LANDBRIDGE_TEST_WRITER";
 /// The longest pause between two transactions: writers write while bridges work.
@@ -44,7 +44,7 @@ pub fn problem(number: usize) -> String {
 pub fn start(desk: &Desk, number: usize, job: &Job) -> Child {
     let Job { rows, problems, seed } = job;
     let job = [
-        desk.database.to_str().unwrap(),
+        &desk.url,
         desk.schema.name,
         desk.site,
         &number.to_string(),
@@ -61,13 +61,12 @@ pub fn start(desk: &Desk, number: usize, job: &Job) -> Child {
 pub fn work_if_asked() {
     let Ok(job) = std::env::var(JOB) else { return };
     let job: Vec<_> = job.lines().collect();
-    let &[database, schema, site, number, rows, problems, seed] = &job[..] else { panic!("{job:?}") };
-    let sql = Connection::open(Path::new(database)).unwrap();
-    sql.busy_timeout(Duration::from_secs(100)).unwrap();
-    sql.execute_batch("pragma foreign_keys = on; pragma synchronous = off").unwrap();
+    let &[url, schema, site, number, rows, problems, seed] = &job[..] else { panic!("{job:?}") };
+    let sql = connect(url);
     let mut writer = Writer {
+        schema: Schema::named(schema, sql.vendor()),
+        url: url.to_owned(),
         sql,
-        schema: Schema::named(schema),
         name: format!("{site}/{number}"),
         problems: problems.parse().unwrap(),
         dice: fastrand::Rng::with_seed(seed.parse().unwrap()),
@@ -83,7 +82,8 @@ pub fn work_if_asked() {
 }
 
 struct Writer {
-    sql: Connection,
+    url: String,
+    sql: Sql,
     schema: &'static Schema,
     name: String,
     problems: usize,
@@ -92,46 +92,104 @@ struct Writer {
     written: usize,
 }
 
+/// A row that is to be written, however many tries that takes.
+struct Planned {
+    problem: String,
+    text: String,
+    author: Option<String>,
+    open: bool,
+    late: bool,
+}
+
 impl Writer {
     /// One transaction: mostly one row, sometimes several; sometimes a long one; sometimes one that comes to nothing.
     fn transaction(&mut self, rows_max: usize) {
         let rows = if self.dice.u8(..10) == 0 { 3.min(rows_max - self.written) } else { 1 };
         let (long, undone) = (self.dice.u8(..20) == 0, self.dice.u8(..40) == 0);
-        let txn = self.sql.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
-        if long {
-            // No pause, and still it takes a while between the lock and the row.
-            let sum = "select total(length(a.value) + length(b.value)) from json_each(?1) as a, json_each(?1) as b";
-            let many: Vec<_> = (0..200).collect();
-            txn.query_row(sum, [format!("{many:?}")], |r| r.get::<_, f64>(0)).unwrap();
-        }
-        for row in 0..rows {
-            let secret = secret(self.name.split('/').next().unwrap());
-            let (problem, number) = (problem(self.dice.usize(..self.problems)), self.written + row);
-            let kind = match self.dice.u8(..20) {
-                _ if undone => kind::UNDONE,
-                0 | 1 => &secret,
-                2 => kind::LATE,
-                _ => kind::OPEN,
-            };
-            let text = format!("{}/{number} {kind} {}", self.name, chatter(&mut self.dice));
-            let author = (number % 7 != 0).then(|| format!("author-{}", self.name));
-            let author = author.or_else(|| (self.schema.name == "helpdesk").then(|| "nobody".to_owned()));
-            let open = kind == kind::OPEN || undone;
-            let author = author.as_deref();
-            let new = New { problem: &problem, text: &text, author, public: open, confidential: &secret };
-            let work = new.append(&txn, self.schema).unwrap();
-            if kind == kind::LATE {
-                self.late.push((problem, work));
+        let planned: Vec<_> = (0..rows).map(|row| self.plan(self.written + row, undone)).collect();
+        let mut written = None;
+        self.until_done(|writer, unsure| {
+            if unsure && !undone && writer.number_of(&planned[0])?.is_some() {
+                // The server died behind the commit and before its answer.
+                written = Some(planned.iter().map(|row| Ok(writer.number_of(row)?.unwrap())).collect::<Done<_>>()?);
+                return Ok(());
             }
-        }
-        if undone {
-            txn.rollback().unwrap();
-            return;
-        }
-        txn.commit().unwrap();
+            writer.sql.begin()?;
+            if long {
+                writer.dawdle()?;
+            }
+            let numbers = planned.iter().map(|row| writer.append(row)).collect::<Done<Vec<_>>>()?;
+            if undone {
+                return writer.sql.rollback();
+            }
+            writer.sql.commit()?;
+            written = Some(numbers);
+            Ok(())
+        });
+        let Some(numbers) = written else { return };
+        let late = planned.into_iter().zip(numbers).filter(|(row, _)| row.late);
+        self.late.extend(late.map(|(row, number)| (row.problem, number)));
         self.written += rows;
         if self.late.len() > 3 {
             self.publish();
+        }
+    }
+
+    fn plan(&mut self, number: usize, undone: bool) -> Planned {
+        let secret = secret(self.name.split('/').next().unwrap());
+        let problem = problem(self.dice.usize(..self.problems));
+        let kind = match self.dice.u8(..20) {
+            _ if undone => kind::UNDONE,
+            0 | 1 => &secret,
+            2 => kind::LATE,
+            _ => kind::OPEN,
+        };
+        let text = format!("{}/{number} {kind} {}", self.name, chatter(&mut self.dice));
+        let author = (number % 7 != 0).then(|| format!("author-{}", self.name));
+        let author = author.or_else(|| (self.schema.name == "helpdesk").then(|| "nobody".to_owned()));
+        Planned { problem, text, author, open: kind == kind::OPEN || undone, late: kind == kind::LATE }
+    }
+
+    fn append(&mut self, row: &Planned) -> Done<i64> {
+        let secret = secret(self.name.split('/').next().unwrap());
+        let Planned { problem, text, open: public, .. } = row;
+        New { problem, text, author: row.author.as_deref(), public: *public, confidential: &secret }
+            .append(&mut self.sql, self.schema)
+    }
+
+    /// The number of a row by its text, which no other has; nothing where it is not there.
+    fn number_of(&mut self, row: &Planned) -> Done<Option<i64>> {
+        let select = format!(
+            "with history (problem, work, text, author, public) as ({}) select work from history where text = ?1",
+            self.schema.rows
+        );
+        Ok(self.sql.query(&select, &[row.text.as_str().into()])?.first().map(|row| row[0].int()))
+    }
+
+    /// No pause, and still it takes a while between the lock and the row.
+    fn dawdle(&mut self) -> Done<()> {
+        let sum = format!("select 0{}", " + length('x')".repeat(200));
+        for _ in 0..10 {
+            self.sql.query(&sum, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Does a transaction until it is done: again where another one was in the way or the server died. The second word is
+    /// whether the last try may have been committed all the same.
+    fn until_done(&mut self, mut act: impl FnMut(&mut Self, bool) -> Done<()>) {
+        let (begun, mut unsure) = (Instant::now(), false);
+        loop {
+            match act(self, unsure) {
+                Ok(()) => return,
+                Err(fault) if begun.elapsed() > PATIENCE => panic!("{}: {fault}", self.name),
+                Err(Fault::Wrong(fault)) => panic!("{}: {fault}", self.name),
+                Err(Fault::Again(_)) if self.sql.rollback().is_ok() => {}
+                Err(Fault::Again(_) | Fault::Lost(_)) => {
+                    unsure = true;
+                    self.sql = connect(&self.url);
+                }
+            }
         }
     }
 
@@ -141,7 +199,11 @@ impl Writer {
             return false;
         }
         let (problem, work) = self.late.swap_remove(self.dice.usize(..self.late.len()));
-        assert_eq!(self.sql.execute(self.schema.publish, params![problem, work]).unwrap(), 1);
+        let values = [problem.as_str().into(), work.into()];
+        self.until_done(|writer, _| {
+            assert_eq!(writer.sql.execute(writer.schema.publish, &values)?, 1);
+            Ok(())
+        });
         true
     }
 }
