@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
 use super::command::landbridge;
@@ -21,10 +21,16 @@ pub struct Bridge {
 impl Bridge {
     /// Starts the bridge of `desk` and waits until it says that it is ready.
     pub fn start(desk: &Desk) -> Self {
-        let said = desk.folder.join("stderr");
+        Self::of(&desk.config, &[])
+    }
+
+    /// The same for any configuration; what the bridge says stands beside it in `stderr`.
+    pub fn of(config: &Path, flags: &[&str]) -> Self {
+        let said = config.with_file_name("stderr");
         let file = OpenOptions::new().create(true).append(true).open(&said).unwrap();
         let before = file.metadata().unwrap().len();
-        let child = landbridge(["--config", desk.config.to_str().unwrap(), "run"]).stderr(file).spawn().unwrap();
+        let mut run = landbridge(["--config", config.to_str().unwrap(), "run"]);
+        let child = run.args(flags).stderr(file).spawn().unwrap();
         let mut bridge = Self { child, said, address: None };
         let mut ready = None;
         wait_until("the bridge is ready", || {

@@ -81,8 +81,8 @@ pub struct Shown {
 /// One installation. It does not hold on to its server, which a test may kill and start again.
 pub struct System {
     url: String,
-    /// Writes out the schema; none where SQLite keeps it in a table.
-    schema: Option<Command>,
+    /// Write out the schema and the rows; none with SQLite, whose file can be read.
+    dumps: Option<[Command; 2]>,
     folder: Folder,
     child: Child,
     questions: ChildStdin,
@@ -168,8 +168,8 @@ impl System {
         let log = std::fs::File::create(folder.path().join("serve.log")).unwrap();
         let mut child = serve.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let (questions, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let (url, schema) = (on.url(database, folder.path()), on.schema(database));
-        let mut system = Self { url, schema, folder, child, questions, answers };
+        let (url, dumps) = (on.url(database, folder.path()), on.dumps(database));
+        let mut system = Self { url, dumps, folder, child, questions, answers };
         assert_eq!(system.answer(), "ready");
         Some(system)
     }
@@ -213,8 +213,8 @@ impl System {
 
     /// The schema, to compare before and after.
     pub fn schema(&mut self) -> String {
-        let dump = match &mut self.schema {
-            Some(dump) => said(dump),
+        let dump = match &mut self.dumps {
+            Some([schema, _]) => said(schema),
             None => {
                 let sql = rusqlite::Connection::open(file(self.folder.path())).unwrap();
                 sql.busy_timeout(super::wait::PATIENCE).unwrap();
@@ -231,6 +231,24 @@ impl System {
             None => line.to_owned(),
         });
         plain.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Every row of every table.
+    pub fn rows(&mut self) -> String {
+        let Some([_, rows]) = &mut self.dumps else { return every_value(&file(self.folder.path())) };
+        let done = rows.output().unwrap();
+        assert!(done.status.success(), "{rows:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// When the ticket was last changed, as the system says it: seconds since 1970.
+    pub fn changed(&mut self, ticket: i64) -> f64 {
+        self.ask(&json!({"do": "changed", "ticket": ticket})).as_f64().unwrap()
+    }
+
+    /// The ticket with this subject.
+    pub fn find(&mut self, subject: &str) -> Option<i64> {
+        self.ask(&json!({"do": "find", "subject": subject})).as_i64()
     }
 
     #[track_caller]
@@ -281,17 +299,19 @@ impl On<'_> {
         }
     }
 
-    fn schema(self, database: &str) -> Option<Command> {
+    fn dumps(self, database: &str) -> Option<[Command; 2]> {
         match self {
-            Self::Postgres(server) => {
+            Self::Postgres(server) => Some(["--schema-only", "--data-only"].map(|what| {
                 let mut dump = Command::new(server.program("pg_dump"));
-                dump.args(["--schema-only", "--dbname", &server.url(database)]);
-                Some(dump)
-            }
+                dump.args([what, "--dbname", &server.url(database)]);
+                dump
+            })),
             Self::MariaDb(server) => {
-                let mut dump = server.client_program("mariadb-dump");
-                dump.args(["--no-data", "--skip-dump-date", "--routines", database]);
-                Some(dump)
+                Some([["--no-data", "--routines"], ["--no-create-info", "--single-transaction"]].map(|what| {
+                    let mut dump = server.client_program("mariadb-dump");
+                    dump.args(what).args(["--skip-dump-date", database]);
+                    dump
+                }))
             }
             Self::Sqlite => None,
         }
@@ -373,6 +393,29 @@ fn finish(script: &mut Command, kind: Kind) {
     let done = script.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{} could not be installed, {}:\n{out}\n{err}", kind.name(), done.status);
+}
+
+/// Every value that an SQLite file has, one a line.
+fn every_value(file: &Path) -> String {
+    let sql = rusqlite::Connection::open(file).unwrap();
+    sql.busy_timeout(super::wait::PATIENCE).unwrap();
+    let mut tables = sql.prepare("select name from sqlite_master where type = 'table'").unwrap();
+    let tables: Result<Vec<String>, _> = tables.query_map((), |row| row.get(0)).unwrap().collect();
+    let mut all = String::new();
+    for table in tables.unwrap() {
+        let mut select = sql.prepare(&format!("select * from \"{table}\"")).unwrap();
+        let columns = select.column_count();
+        let mut rows = select.query(()).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            for value in (0..columns).map(|at| row.get_ref(at).unwrap()) {
+                if let Ok(bytes) = value.as_bytes() {
+                    all.push_str(&String::from_utf8_lossy(bytes));
+                    all.push('\n');
+                }
+            }
+        }
+    }
+    all
 }
 
 #[track_caller]

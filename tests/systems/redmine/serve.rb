@@ -19,16 +19,40 @@ def journals(ticket, key)
   JSON.parse(response.body)['issue']['journals'].reject { |journal| journal['notes'].blank? }
 end
 
+# Others may write between two looks; then it is looked again.
+def unchanged(ticket)
+  state = -> { Journal.uncached { Journal.where(journalized_id: ticket).order(:id).pluck(:id, :private_notes) } }
+  loop do
+    before = state.call
+    seen = yield
+    return seen if before == state.call
+  end
+end
+
 def read(ticket)
-  public_ones = (journals(ticket, nil) || []).map { |journal| journal['id'] }
-  page = web(:get, "/issues/#{ticket}?key=#{ADMIN}", ADMIN, **{}).body
-  open_page = web(:get, "/issues/#{ticket}", nil).body
-  (journals(ticket, ADMIN) or raise "there is no ticket #{ticket}").map do |journal|
+  public_ones, page, open_page, all = unchanged(ticket) { look(ticket) }
+  (all or raise "there is no ticket #{ticket}").map do |journal|
     id = journal['id']
     is_public = public_ones.include?(id)
     raise "REST and page differ about note #{id}" if is_public != open_page.include?(%(id="change-#{id}"))
+    raise "the page does not show note #{id}" unless page.include?(%(id="change-#{id}"))
     { work: id, text: journal['notes'], public: is_public, author: User.find(journal['user']['id']).login }
   end
+end
+
+def look(ticket)
+  public_ones = (journals(ticket, nil) || []).map { |journal| journal['id'] }
+  page = web(:get, "/issues/#{ticket}?key=#{ADMIN}", ADMIN, **{}).body
+  open_page = web(:get, "/issues/#{ticket}", nil).body
+  [public_ones, page, open_page, journals(ticket, ADMIN)]
+end
+
+def changed(ticket)
+  Time.iso8601(JSON.parse(web(:get, "/issues/#{ticket}.json", ADMIN).body)['issue']['updated_on']).to_f
+end
+
+def find(subject)
+  Issue.where(subject: subject).pick(:id)
 end
 
 def add(ticket, text, is_public)
@@ -59,6 +83,8 @@ $stdin.each_line do |line|
     ActiveRecord::Base.connection.verify!
     answer = case asked['do']
              when 'read' then read(asked['ticket'])
+             when 'changed' then changed(asked['ticket'])
+             when 'find' then find(asked['subject'])
              when 'add' then add(asked['ticket'], asked['text'], asked['public'])
              when 'publish' then publish(asked['work'])
              when 'new_ticket' then new_ticket(asked['subject'])

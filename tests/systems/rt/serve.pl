@@ -1,7 +1,7 @@
 # Answers for the tests what RT itself shows: its API as an agent and as the customer who asked, and its page.
 use strict; use warnings; use utf8;
 use RT; RT::LoadConfig(); RT::Init();
-use RT::Ticket; use RT::Interface::Web::Handler; use Plack::Test; use HTTP::Request::Common; use JSON ();
+use RT::Ticket; use RT::Tickets; use RT::Interface::Web::Handler; use Plack::Test; use HTTP::Request::Common; use JSON ();
 use RT::EmailParser; use MIME::Entity; use Encode;
 
 open my $file, '<', $ARGV[0] or die "$ARGV[0]: $!";
@@ -46,16 +46,35 @@ sub entries {
 
 sub alice { RT::CurrentUser->new('alice') }
 
+sub look {
+    my ($asked) = @_;
+    my %open = map { $_->Id => 1 } entries(RT::CurrentUser->new('cust@c.example'), $asked->{ticket});
+    my $page = page($asked->{ticket});
+    return [map {
+        my $id = $_->Id;
+        die "the page does not show $id\n" unless $page =~ /data-transaction-id="$id"/;
+        { work => $id + 0, text => $_->Content, public => $open{$id} ? JSON::true : JSON::false, author => $_->CreatorObj->Name }
+    } entries(RT->SystemUser, $asked->{ticket})];
+}
+
 my %does = (
+    # Others may write between two looks; then it is looked again.
     read => sub {
         my ($asked) = @_;
-        my %open = map { $_->Id => 1 } entries(RT::CurrentUser->new('cust@c.example'), $asked->{ticket});
-        my $page = page($asked->{ticket});
-        return [map {
-            my $id = $_->Id;
-            die "the page does not show $id\n" unless $page =~ /data-transaction-id="$id"/;
-            { work => $id + 0, text => $_->Content, public => $open{$id} ? JSON::true : JSON::false, author => $_->CreatorObj->Name }
-        } entries(RT->SystemUser, $asked->{ticket})];
+        my $state = sub { join ' ', map { $_->Id . $_->Type } entries(RT->SystemUser, $asked->{ticket}) };
+        while (1) {
+            my ($before, $seen) = ($state->(), eval { look($asked) });
+            my $why = $@;
+            return $seen if $seen && $before eq $state->();
+            die $why if !$seen && $before eq $state->();
+        }
+    },
+    changed => sub { return ticket(RT->SystemUser, $_[0]->{ticket})->LastUpdatedObj->Unix + 0 },
+    find => sub {
+        my $found = RT::Tickets->new(RT->SystemUser);
+        $found->Limit(FIELD => 'Subject', VALUE => $_[0]->{subject});
+        my $ticket = $found->First;
+        return $ticket ? $ticket->Id + 0 : undef;
     },
     add => sub {
         my ($asked) = @_;

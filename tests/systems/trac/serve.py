@@ -18,6 +18,16 @@ def read(environment, asked):
     ]
 
 
+def changed(environment, asked):
+    """When the ticket was last changed."""
+    return Ticket(environment, asked["ticket"])["changetime"].timestamp()
+
+
+def find(environment, asked):
+    """The ticket with this summary."""
+    return next((row[0] for row in environment.db_query("SELECT id FROM ticket WHERE summary = %s", (asked["subject"],))), None)
+
+
 def add(environment, asked):
     """What the form for a comment does."""
     ticket = Ticket(environment, asked["ticket"])
@@ -39,7 +49,7 @@ def new_ticket(environment, asked):
     return ticket.insert()
 
 
-DOES = {"read": read, "add": add, "publish": publish, "new_ticket": new_ticket}
+DOES = {"read": read, "changed": changed, "find": find, "add": add, "publish": publish, "new_ticket": new_ticket}
 answers, sys.stdout = sys.stdout, sys.stderr
 print('=> "ready"', file=answers, flush=True)
 for line in sys.stdin:
