@@ -8,7 +8,6 @@
     reason = "a server that does not answer is a failed test"
 )]
 
-#[allow(unused_imports, reason = "the kit has servers of other vendors too")]
 #[path = "../../../tests/kit/server/mod.rs"]
 mod server;
 

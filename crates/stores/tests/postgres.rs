@@ -17,7 +17,6 @@ mod inspecting;
 mod keeping;
 #[path = "postgres/linked.rs"]
 mod linked;
-#[allow(unused_imports, reason = "the kit starts more kinds of servers than are tested here")]
 #[path = "../../../tests/kit/server/mod.rs"]
 mod server;
 #[path = "postgres/statements.rs"]

@@ -97,12 +97,11 @@ fn server(e: &ServerError, database: &str, table: Option<&Table>) -> StoreError 
         // Other errors of files carry the system's number in their words.
         _ if e.message.contains("Errcode: 28") || e.message.contains("errno: 28") => StoreError::Full(said()),
         1290 | 1792 => StoreError::ReadOnly(said()),
-        1044 | 1045 | 1698 => StoreError::Mapping(format!(
-            "{}: the server does not let this user in; correct user, password and database in [database] url, or \
-             create the user with what `landbridge grants` prints",
+        1045 | 1698 => StoreError::Gone(format!(
+            "{}: the server does not let this user in; correct the user and the password",
             said()
         )),
-        1049 => StoreError::Mapping(format!("{}: correct the database in [database] url", said())),
+        1044 | 1049 => StoreError::Gone(format!("{}: correct the database in [database] url", said())),
         1142 | 1143 | 1227 | 1370 => StoreError::Mapping(format!(
             "{}: the database user lacks a right; `landbridge grants` prints the SQL that gives it",
             said()

@@ -45,8 +45,11 @@ fn of_server(db: &DbError, at: &str) -> StoreError {
             "{said}: the database user may not do this. `landbridge grants` prints what it needs"
         )),
         _ => match code.get(..2).unwrap_or_default() {
-            // Connections, shut-downs and starts, logins that are not let in, databases that are not there.
-            "08" | "57" | "28" | "3D" | "58" => StoreError::Gone(said),
+            "28" => StoreError::Gone(format!(
+                "{said}: the server does not let this user in; correct the user and the password"
+            )),
+            // Connections, shut-downs and starts, databases that are not there.
+            "08" | "57" | "3D" | "58" => StoreError::Gone(said),
             "53" => StoreError::Full(said),
             "22" | "23" | "42" | "P0" | "54" if in_function => row(Code::Trigger, said),
             "22" => row(Code::Value, said),
