@@ -148,7 +148,7 @@ fn a_column_too_narrow_for_a_marker_is_found_before_the_first_entry_travels() {
         let peer = Peer::start(folder.path(), "");
         for (width, says) in [
             (30, "fault text width: the text column takes 30 characters, and a marker for N does not fit"),
-            (60, "note text width: 60 characters: markers fit while work ids have few digits"),
+            (70, "note text width: 70 characters: markers fit while work ids have few digits"),
             (200, "ok text width: 200 characters"),
         ] {
             let database = format!("narrow_{width}");

@@ -2,7 +2,7 @@
 //! denied by the database itself, and `check` says what is too much and what is missing.
 
 use super::{LINKED, Peer, Server, Site};
-use crate::kit::command::{DATABASE, DONE};
+use crate::kit::command::{CONFIGURATION, DONE};
 use crate::kit::desk::is_marker;
 use crate::kit::folder::Folder;
 use crate::kit::wait::wait_until;
@@ -212,7 +212,11 @@ fn least_privilege(server: &Server, kept: &Kept) {
     server.sql(database, &grants);
 
     site.configure(&server.url_as(&user, database), &mapping, &peer.network());
-    let praised = format!("ok rights: {user} may do what the mapping needs, and nothing else");
+    let called = match server {
+        Server::Postgres(_) => user.clone(),
+        Server::MariaDb(_) => format!("{user}@127.0.0.1"),
+    };
+    let praised = format!("ok rights: {called} may do what the mapping needs, and nothing else");
     let found = site.findings();
     assert!(found.contains(&praised) && !found.iter().any(|f| f.starts_with("fault")), "{found:#?}\n{grants}");
 
@@ -230,7 +234,7 @@ fn least_privilege(server: &Server, kept: &Kept) {
     // More than is needed is named, and works.
     let (rights, named) = kept.excess;
     server.sql(database, &format!("grant {} to {}", rights, server.grantee(&user)));
-    let named = named.replace("bridge may", &format!("{user} may"));
+    let named = named.replace("bridge may", &format!("{called} may"));
     let found = site.findings();
     assert!(found.iter().any(|f| f.contains(&named)), "{}: {named}: {found:#?}", kept.name);
     site.run(&["check"]).ends(DONE);
@@ -241,7 +245,7 @@ fn least_privilege(server: &Server, kept: &Kept) {
     let found = site.findings();
     let lacks = |f: &String| f.starts_with("fault rights: ") && f.contains("lacks") && f.contains(column);
     assert!(found.iter().any(lacks) && found.iter().any(|f| f.contains("landbridge grants")), "{found:#?}");
-    site.run(&["check"]).ends(DATABASE);
+    site.run(&["check"]).ends(CONFIGURATION);
 }
 
 /// Entries go in both directions, and each is there once.

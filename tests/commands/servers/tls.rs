@@ -83,13 +83,13 @@ fn asked(site: &Site, url: &str, asked: &[(&str, Option<&str>)]) {
         site.configure(&format!("{url}?{parameters}"), MAPPING, "");
         match refused {
             None => drop(site.run(&["append", "ABC", "over TLS"]).ends(DONE)),
-            Some(words) => fails_clearly(&site.run(&["append", "ABC", "text"]), DATABASE, &[*words]),
+            Some(words) => fails_clearly(&site.run(&["append", "ABC", "text"]), DATABASE, &[*words, "[database] url"]),
         }
     }
 }
 
 const ISSUER: &str = "UnknownIssuer";
-const NAME: &str = "NotValidForName";
+const NAME: &str = "certificate not valid for name";
 
 #[test]
 fn postgresql_is_believed_by_its_authority_and_its_name() {

@@ -39,11 +39,23 @@ impl Trouble {
                 "a row is larger than the server's max_allowed_packet; raise that, or lower [limits] entry_bytes_max",
             ),
             Self::Sql(e @ (Error::Io(_) | Error::Driver(DriverError::ConnectionClosed))) => {
-                StoreError::Gone(format!("{database}: {e}"))
+                StoreError::Gone(format!("{database}: {}", of_connection(&e)))
             }
             Self::Sql(e) => StoreError::Gone(format!("{database}: the connection is not usable: {}", safe(&e))),
         }
     }
+}
+
+/// What the driver says of a connection, without the words that it puts before each of its layers.
+fn of_connection(e: &Error) -> String {
+    let mut said = e.to_string();
+    while let Some(rest) = said.strip_prefix("Input/output error: ") {
+        said = rest.to_owned();
+    }
+    if said.contains("invalid peer certificate") {
+        said.push_str("; correct ssl-ca or the host in [database] url");
+    }
+    said
 }
 
 /// The driver repeats packets and values in some of its errors; those are left out.

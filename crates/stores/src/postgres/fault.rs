@@ -16,7 +16,10 @@ pub(super) fn translate(error: &tokio_postgres::Error, at: &str) -> StoreError {
         return of_server(db, at);
     }
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    let said = format!("{at}: {error}{}", if error.to_string().contains(&cause) { "" } else { &cause });
+    let mut said = format!("{at}: {error}{}", if error.to_string().contains(&cause) { "" } else { &cause });
+    if said.contains("invalid peer certificate") {
+        said.push_str("; correct sslrootcert or the host in [database] url");
+    }
     // Whatever else the driver complains of is a connection that cannot be made or is broken; values that it could not
     // read would be a fault of this program, and it reads only text and numbers.
     if error.to_string().contains("deserializing") || error.to_string().contains("serializing") {
