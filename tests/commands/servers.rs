@@ -230,6 +230,9 @@ impl Peer {
 
     /// Its application appends entries.
     fn append(&self, problem: &str, texts: &[&str]) {
+        self.sql()
+            .execute("insert or ignore into ticket (id) select ?1 where ?1 not glob '*[^0-9]*'", [problem])
+            .unwrap();
         let insert = "insert into note values (?1, (select coalesce(max(no), 0) + 1 from note where problem = ?1), ?2)";
         for text in texts {
             self.sql().execute(insert, [problem, text]).unwrap();

@@ -17,8 +17,9 @@ struct Kept {
     append: &'static str,
     /// All texts.
     texts: &'static str,
-    /// What site N has besides its history.
+    /// What site N has besides its history, and the problem that it writes in.
     peer: &'static str,
+    of_peer: &'static str,
     /// Statements that the user must not be able to run.
     denied: &'static [&'static str],
     /// Rights that are too much, and how `check` names them.
@@ -61,6 +62,7 @@ share = "shared = true"
                  ('HIDDEN', 1, 'SECRET', 'anna', 'public', 'SECRET'), ('ABC', 2, 'SECRET', 'anna', 'internal', 'SECRET')",
     texts: "select body from work_history where problem_id = 'ABC' and body <> 'SECRET' order by work_id",
     peer: "",
+    of_peer: "ABC",
     denied: &[
         "select phone from work_history",
         "select * from work_history",
@@ -118,6 +120,7 @@ state = "'new'"
     append: "insert into reply (ticket_id, body, ip) values (1, 'from 1', 'SECRET')",
     texts: "select body from reply order by id",
     peer: LINKED,
+    of_peer: "1",
     denied: &[
         "select ip from reply",
         "select customer from ticket",
@@ -163,6 +166,7 @@ append_kind = { entry = "reply", marker = "note" }
              insert into attachments (transaction_id, content, headers) values (1, 'from 1', 'SECRET')",
     texts: "select content from attachments order by transaction_id",
     peer: "",
+    of_peer: "1",
     denied: &[
         "select creator from transactions",
         "select headers from attachments",
@@ -201,10 +205,7 @@ fn least_privilege(server: &Server, kept: &Kept) {
     server.sql(database, kept.append);
     server.create_user(&user);
     let peer = Peer::start(folder.path(), kept.peer);
-    peer.append("1", &["from N"]);
-    if kept.peer.is_empty() && kept.name == "per_problem" {
-        peer.append("ABC", &["from N"]);
-    }
+    peer.append(kept.of_peer, &["from N"]);
 
     // As somebody who sees the tables, the administrator lets `grants` say what is needed, and runs it as it stands.
     let site = Site::new(folder.path(), &server.url(database), &mapping, &peer.network());

@@ -216,7 +216,7 @@ fn a_user_who_may_only_read_and_a_server_that_takes_no_rows() {
         server.sql(database_of(&server), setting);
         site.run(&["status"]).ends(DONE);
         for command in [&["append", "ABC", "text"][..], &["link", "ABC", "N", "4711"]] {
-            fails_clearly(&site.run(command), DATABASE, &["the database cannot be written", "read_only"]);
+            fails_clearly(&site.run(command), DATABASE, &["the database cannot be written", "only"]);
         }
         let found = site.findings();
         let says =
