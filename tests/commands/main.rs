@@ -20,3 +20,4 @@ mod help;
 mod init;
 mod keys;
 mod lonely;
+mod servers;

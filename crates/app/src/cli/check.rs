@@ -45,8 +45,9 @@ mod rights;
     after_long_help = "\
 Exit status:
   0  no fault
-  3  the configuration, the key file, the mapping or the address has a fault
-  4  the database does not answer, cannot be written, or its user lacks a right
+  3  the configuration, the key file, the mapping or the address has a fault, or the
+     database user lacks a right that the mapping needs
+  4  the database does not answer or cannot be written
   5  a peer cannot be reached or does not accept this site
 
 Example:

@@ -4,6 +4,9 @@
 //! This is no database: what it does not understand it says so. It errs towards naming a column too many, where one name
 //! stands for columns of two tables, and never towards one too few.
 
+mod changes;
+mod reach;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -11,16 +14,15 @@ use landbridge_stores::TableName;
 use landbridge_stores::catalog::Vendor;
 use landbridge_stores::sqltext::bind;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, Insert, JoinConstraint, JoinOperator, ObjectName, OnConflictAction, OnInsert, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor, TableObject, TableWithJoins, Update,
-    UpdateTableFromKind, Value, Visit, Visitor,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SetExpr,
+    Statement, Value, Visit, Visitor,
 };
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, TableNeeds, find};
+use reach::output;
 
 /// The longest text that is parsed. A longer one could nest deeper than the stack is.
 const SQL_BYTES_MAX: usize = 16 << 10;
@@ -263,179 +265,6 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// What a `from` brings into reach.
-    fn relations(&mut self, from: &[TableWithJoins], into: &mut Vec<Relation>) {
-        for table in from {
-            self.factor(&table.relation, into);
-            for join in &table.joins {
-                let before = into.len();
-                self.factor(&join.relation, into);
-                match constraint(&join.join_operator) {
-                    Some(JoinConstraint::Using(columns)) => {
-                        for name in columns {
-                            let Some(column) = name.0.last().and_then(|p| p.as_ident()) else { continue };
-                            let tables: Vec<usize> = into
-                                .iter()
-                                .filter(|r| self.has(&r.columns, &column.value))
-                                .filter_map(|r| if let Columns::Of(t) = r.columns { Some(t) } else { None })
-                                .collect();
-                            tables.into_iter().for_each(|t| self.need(t, &column.value, |n| &mut n.select));
-                        }
-                    }
-                    Some(JoinConstraint::Natural) => {
-                        self.unresolved("a natural join does not say by which columns; write `join ... on`");
-                    }
-                    _ => {}
-                }
-                debug_assert!(into.len() >= before);
-            }
-        }
-    }
-
-    fn factor(&mut self, factor: &TableFactor, into: &mut Vec<Relation>) {
-        let (name, columns, alias) = match factor {
-            TableFactor::Table { name, alias, args: None, .. } => {
-                let columns = self.source(name);
-                if let Columns::Of(i) = columns {
-                    self.touched.insert(i);
-                }
-                let own = name.0.last().and_then(|p| p.as_ident()).map_or(String::new(), |i| i.value.clone());
-                (own, columns, alias)
-            }
-            TableFactor::Derived { subquery, alias, .. } => {
-                (String::new(), output(subquery).map_or(Columns::Any, Columns::Named), alias)
-            }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                return self.relations(std::slice::from_ref(table_with_joins), into);
-            }
-            // A function that brings rows: its columns are its own.
-            TableFactor::Table { alias, .. }
-            | TableFactor::TableFunction { alias, .. }
-            | TableFactor::Function { alias, .. }
-            | TableFactor::UNNEST { alias, .. }
-            | TableFactor::JsonTable { alias, .. } => (String::new(), Columns::Any, alias),
-            other => {
-                self.unresolved(&format!("`{other}` is not understood here"));
-                (String::new(), Columns::Any, &None)
-            }
-        };
-        let columns = match alias {
-            Some(alias) if !alias.columns.is_empty() => renamed(columns, alias),
-            _ => columns,
-        };
-        let name = alias.as_ref().map_or(name, |alias| alias.name.value.clone()).to_lowercase();
-        into.push(Relation { name, columns });
-    }
-
-    fn select_frame(&mut self, select: &Select) -> Frame {
-        let mut frame = Frame { results: results(select), ..Frame::default() };
-        self.relations(&select.from, &mut frame.relations);
-        frame
-    }
-
-    /// `*` and `t.*` in a list of results.
-    fn wildcards<'s>(&mut self, items: impl IntoIterator<Item = &'s SelectItem>, relations: &[Relation]) {
-        for item in items {
-            let of = match item {
-                SelectItem::Wildcard(_) => None,
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-                    name.0.last().and_then(|p| p.as_ident()).map(|i| i.value.to_lowercase())
-                }
-                _ => continue,
-            };
-            let tables: Vec<usize> = relations
-                .iter()
-                .filter(|r| of.as_ref().is_none_or(|of| *of == r.name))
-                .filter_map(|r| if let Columns::Of(t) = r.columns { Some(t) } else { None })
-                .collect();
-            tables.into_iter().for_each(|t| self.all(t, |n| &mut n.select));
-        }
-    }
-
-    fn insert(&mut self, insert: &Insert) -> Frame {
-        let mut frame = Frame::default();
-        let TableObject::TableName(name) = &insert.table else {
-            self.unresolved("it inserts into something that is no table");
-            return frame;
-        };
-        let columns = self.source(name);
-        if let Columns::Of(table) = columns {
-            for column in insert.columns.iter().filter_map(|c| c.0.last().and_then(|p| p.as_ident())) {
-                self.need(table, &column.value, |n| &mut n.insert);
-            }
-            let assigned = insert.assignments.iter().flat_map(targets).collect::<Vec<_>>();
-            for column in &assigned {
-                self.need(table, column, |n| &mut n.insert);
-            }
-            if insert.columns.is_empty() && assigned.is_empty() {
-                self.all(table, |n| &mut n.insert);
-            }
-            let changed: &[Assignment] = match &insert.on {
-                Some(OnInsert::DuplicateKeyUpdate(changed)) => changed,
-                Some(OnInsert::OnConflict(conflict)) => match &conflict.action {
-                    OnConflictAction::DoUpdate(update) => &update.assignments,
-                    OnConflictAction::DoNothing => &[],
-                },
-                Some(_) => {
-                    self.unresolved("what it does where a row is there already is not understood here");
-                    &[]
-                }
-                None => &[],
-            };
-            for column in changed.iter().flat_map(targets) {
-                self.need(table, &column, |n| &mut n.update);
-            }
-            if insert.replace_into || insert.or.is_some() {
-                self.reader.needs.tables.entry(self.reader.catalog.tables[table].name.clone()).or_default().delete =
-                    true;
-            }
-            let name = self.reader.catalog.tables[table].name.clone();
-            self.reader.sequences(&name);
-        }
-        let own = name.0.last().and_then(|p| p.as_ident()).map_or(String::new(), |i| i.value.to_lowercase());
-        let alias = insert.table_alias.as_ref().map_or(own, |alias| alias.alias.value.to_lowercase());
-        frame.relations.push(Relation { name: "excluded".to_owned(), columns: Columns::Named(BTreeSet::new()) });
-        frame.relations.push(Relation { name: alias, columns });
-        self.wildcards(insert.returning.iter().flatten(), &frame.relations);
-        frame
-    }
-
-    fn update(&mut self, update: &Update) -> Frame {
-        let mut frame = Frame::default();
-        self.relations(std::slice::from_ref(&update.table), &mut frame.relations);
-        let target = frame.relations.first().and_then(|r| if let Columns::Of(t) = r.columns { Some(t) } else { None });
-        if let Some(UpdateTableFromKind::BeforeSet(from) | UpdateTableFromKind::AfterSet(from)) = &update.from {
-            self.relations(from, &mut frame.relations);
-        }
-        if !update.table.joins.is_empty() {
-            self.unresolved("an update of joined tables is not understood here");
-        } else if let Some(table) = target {
-            for column in update.assignments.iter().flat_map(targets) {
-                self.need(table, &column, |n| &mut n.update);
-            }
-        }
-        self.wildcards(update.returning.iter().flatten(), &frame.relations);
-        frame
-    }
-
-    fn delete(&mut self, delete: &Delete) -> Frame {
-        let mut frame = Frame::default();
-        let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
-        self.relations(from, &mut frame.relations);
-        match frame.relations.as_slice() {
-            [Relation { columns: Columns::Of(table), .. }] => {
-                let name = self.reader.catalog.tables[*table].name.clone();
-                self.reader.needs.tables.entry(name).or_default().delete = true;
-            }
-            _ => self.unresolved("a delete from more than one plain table is not understood here"),
-        }
-        if let Some(using) = &delete.using {
-            self.relations(using, &mut frame.relations);
-        }
-        self.wildcards(delete.returning.iter().flatten(), &frame.relations);
-        frame
-    }
-
     /// A function may read a sequence, or whatever else where it is somebody's own.
     fn function(&mut self, function: &Function) {
         let name = function.name.to_string().to_lowercase();
@@ -525,62 +354,6 @@ impl Visitor for Walk<'_, '_> {
             _ => {}
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// The columns that an assignment gives a value.
-fn targets(assignment: &Assignment) -> Vec<String> {
-    let names = match &assignment.target {
-        AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
-        AssignmentTarget::Tuple(names) => names,
-    };
-    names.iter().filter_map(|n| Some(n.0.last()?.as_ident()?.value.clone())).collect()
-}
-
-fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
-    use JoinOperator::{
-        Anti, AsOf, CrossJoin, FullOuter, Inner, Join, Left, LeftAnti, LeftOuter, LeftSemi, Right, RightAnti,
-        RightOuter, RightSemi, Semi, StraightJoin,
-    };
-    match operator {
-        Join(c) | Inner(c) | Left(c) | LeftOuter(c) | Right(c) | RightOuter(c) | FullOuter(c) | CrossJoin(c)
-        | Semi(c) | LeftSemi(c) | RightSemi(c) | Anti(c) | LeftAnti(c) | RightAnti(c) | StraightJoin(c) => Some(c),
-        AsOf { constraint, .. } => Some(constraint),
-        _ => None,
-    }
-}
-
-/// What the columns of a query are called, in lower case.
-fn output(query: &Query) -> Output {
-    let mut body = query.body.as_ref();
-    loop {
-        match body {
-            SetExpr::Select(select) => {
-                let is_wild = |i: &SelectItem| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-                return (!select.projection.iter().any(is_wild)).then(|| results(select));
-            }
-            SetExpr::Query(inner) => body = inner.body.as_ref(),
-            SetExpr::SetOperation { left, .. } => body = left.as_ref(),
-            _ => return None,
-        }
-    }
-}
-
-fn results(select: &Select) -> BTreeSet<String> {
-    let name = |item: &SelectItem| match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.to_lowercase()),
-        SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(ident.value.to_lowercase()),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(|p| p.value.to_lowercase()),
-        _ => None,
-    };
-    select.projection.iter().filter_map(name).collect()
-}
-
-/// The columns under the names that `t (a, b)` gives them: those of a table can then no longer be told apart.
-fn renamed(columns: Columns, alias: &TableAlias) -> Columns {
-    match columns {
-        Columns::Of(_) => Columns::Any,
-        _ => Columns::Named(alias.columns.iter().map(|c| c.name.value.to_lowercase()).collect()),
     }
 }
 

@@ -39,11 +39,23 @@ impl Trouble {
                 "a row is larger than the server's max_allowed_packet; raise that, or lower [limits] entry_bytes_max",
             ),
             Self::Sql(e @ (Error::Io(_) | Error::Driver(DriverError::ConnectionClosed))) => {
-                StoreError::Gone(format!("{database}: {e}"))
+                StoreError::Gone(format!("{database}: {}", of_connection(&e)))
             }
             Self::Sql(e) => StoreError::Gone(format!("{database}: the connection is not usable: {}", safe(&e))),
         }
     }
+}
+
+/// What the driver says of a connection, without the words that it puts before each of its layers.
+fn of_connection(e: &Error) -> String {
+    let mut said = e.to_string();
+    while let Some(rest) = said.strip_prefix("Input/output error: ") {
+        said = rest.to_owned();
+    }
+    if said.contains("invalid peer certificate") {
+        said.push_str("; correct ssl-ca or the host in [database] url");
+    }
+    said
 }
 
 /// The driver repeats packets and values in some of its errors; those are left out.
@@ -97,12 +109,11 @@ fn server(e: &ServerError, database: &str, table: Option<&Table>) -> StoreError 
         // Other errors of files carry the system's number in their words.
         _ if e.message.contains("Errcode: 28") || e.message.contains("errno: 28") => StoreError::Full(said()),
         1290 | 1792 => StoreError::ReadOnly(said()),
-        1044 | 1045 | 1698 => StoreError::Mapping(format!(
-            "{}: the server does not let this user in; correct user, password and database in [database] url, or \
-             create the user with what `landbridge grants` prints",
+        1045 | 1698 => StoreError::Gone(format!(
+            "{}: the server does not let this user in; correct the user and the password",
             said()
         )),
-        1049 => StoreError::Mapping(format!("{}: correct the database in [database] url", said())),
+        1044 | 1049 => StoreError::Gone(format!("{}: correct the database in [database] url", said())),
         1142 | 1143 | 1227 | 1370 => StoreError::Mapping(format!(
             "{}: the database user lacks a right; `landbridge grants` prints the SQL that gives it",
             said()

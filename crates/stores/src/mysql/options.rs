@@ -49,7 +49,7 @@ const SHAPE: &str = "is written mysql://USER:PASSWORD@HOST:PORT/DATABASE";
 impl MysqlOptions {
     /// Takes a URL apart: `mysql://` or `mariadb://`, user, password, host, port and database, with `%40` for an `@`.
     /// Parameters: `ssl-mode` = `disabled`, `required`, `verify_ca` or `verify_identity`; `ssl-ca` = the file of the
-    /// authority; `socket` = the path of a Unix socket.
+    /// authority; `socket` = the path of a Unix socket. With this driver `verify_ca` verifies the host's name too.
     ///
     /// Without `ssl-mode`, another machine must prove who it is, and this one need not.
     ///

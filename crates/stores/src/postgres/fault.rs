@@ -16,7 +16,10 @@ pub(super) fn translate(error: &tokio_postgres::Error, at: &str) -> StoreError {
         return of_server(db, at);
     }
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    let said = format!("{at}: {error}{}", if error.to_string().contains(&cause) { "" } else { &cause });
+    let mut said = format!("{at}: {error}{}", if error.to_string().contains(&cause) { "" } else { &cause });
+    if said.contains("invalid peer certificate") {
+        said.push_str("; correct sslrootcert or the host in [database] url");
+    }
     // Whatever else the driver complains of is a connection that cannot be made or is broken; values that it could not
     // read would be a fault of this program, and it reads only text and numbers.
     if error.to_string().contains("deserializing") || error.to_string().contains("serializing") {
@@ -45,8 +48,11 @@ fn of_server(db: &DbError, at: &str) -> StoreError {
             "{said}: the database user may not do this. `landbridge grants` prints what it needs"
         )),
         _ => match code.get(..2).unwrap_or_default() {
-            // Connections, shut-downs and starts, logins that are not let in, databases that are not there.
-            "08" | "57" | "28" | "3D" | "58" => StoreError::Gone(said),
+            "28" => StoreError::Gone(format!(
+                "{said}: the server does not let this user in; correct the user and the password"
+            )),
+            // Connections, shut-downs and starts, databases that are not there.
+            "08" | "57" | "3D" | "58" => StoreError::Gone(said),
             "53" => StoreError::Full(said),
             "22" | "23" | "42" | "P0" | "54" if in_function => row(Code::Trigger, said),
             "22" => row(Code::Value, said),

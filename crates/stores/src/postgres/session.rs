@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use landbridge_flow::StoreError;
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::translate;
 use super::options::PostgresOptions;
+use super::statements::READ_ONLY;
 use super::tls;
 use super::values::Params;
 
@@ -89,28 +90,30 @@ impl Pool {
     /// restarted): then they all are thrown away and a new one is opened.
     pub(super) async fn begin(&self, begin: &str) -> Result<Session, StoreError> {
         while let Some(session) = self.idle() {
-            match session.client.batch_execute(begin).await {
-                Ok(()) => return Ok(session),
+            match session.client.simple_query(begin).await {
+                Ok(answer) => return self.begun(session, &answer),
                 Err(e) if e.as_db_error().is_some() && !session.client.is_closed() => {
-                    return Err(self.failed_to_begin(&e));
+                    return Err(translate(&e, &self.shown));
                 }
                 Err(_) => continue,
             }
         }
         let session = connect(&self.options, &self.tls).await?;
-        session.client.batch_execute(begin).await.map_err(|e| self.failed_to_begin(&e))?;
-        Ok(session)
+        let answer = session.client.simple_query(begin).await.map_err(|e| translate(&e, &self.shown))?;
+        self.begun(session, &answer)
     }
 
-    /// A standby says "not supported" to a transaction that writes.
-    fn failed_to_begin(&self, e: &tokio_postgres::Error) -> StoreError {
-        match e.code().map(tokio_postgres::error::SqlState::code) {
-            Some("0A000") => {
-                let said = e.as_db_error().map_or("", |db| db.message());
-                StoreError::ReadOnly(format!("{}: {said}", self.shown))
-            }
-            _ => translate(e, &self.shown),
+    /// The connection, unless the server says that nothing may be written; it is closed then, because the next may be
+    /// to another server.
+    fn begun(&self, session: Session, answer: &[SimpleQueryMessage]) -> Result<Session, StoreError> {
+        let is_on = |m: &SimpleQueryMessage| matches!(m, SimpleQueryMessage::Row(r) if r.get(0) == Some(READ_ONLY));
+        if answer.iter().any(is_on) {
+            return Err(StoreError::ReadOnly(format!(
+                "{}: the server is a standby, or default_transaction_read_only is on",
+                self.shown
+            )));
         }
+        Ok(session)
     }
 
     fn idle(&self) -> Option<Session> {

@@ -16,7 +16,12 @@ use crate::sqltext;
 /// Begins a read: with the first look at the database its snapshot is taken, and it stays until the end.
 pub(super) const BEGIN_READ: &str = "begin isolation level repeatable read, read only; select 1";
 /// Begins a write. A deferred foreign key would fail the whole batch at the commit; so each row is looked at at once.
-pub(super) const BEGIN_WRITE: &str = "begin isolation level read committed, read write; set constraints all immediate";
+/// Its answer is [`READ_ONLY`] where nothing may be written: `read write` would put itself above an administrator's
+/// `default_transaction_read_only`.
+pub(super) const BEGIN_WRITE: &str = "begin isolation level read committed; set constraints all immediate; \
+                                      select pg_catalog.current_setting('transaction_read_only')";
+/// What a begin answers on a standby, and where the administrator has forbidden to write.
+pub(super) const READ_ONLY: &str = "on";
 /// The transactions that are over and open: changes with each that writes.
 pub(super) const SIGNAL: &str = "select pg_catalog.pg_current_snapshot()::pg_catalog.text";
 /// Waits for the shards `$2` of the class `$1`, in ascending order, until the end of the transaction.

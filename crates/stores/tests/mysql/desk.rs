@@ -11,7 +11,7 @@ use landbridge_flow::conformance::Harness;
 use landbridge_flow::ports::{Append, Body, Kind, Mode, ProblemRows, Store};
 use landbridge_flow::{StoreError, ports};
 use landbridge_stores::mysql::{MysqlOptions, MysqlStore};
-use landbridge_stores::{Mapping, Numbering, Source, Table, TableName};
+use landbridge_stores::{Mapping, Numbering, ProblemTable, Source, Table, TableName};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Params, Row, Value};
 
@@ -251,5 +251,28 @@ impl Harness for OnServer {
         let sql = "select NO, BODY from NOTE where TICKET = ? order by NO";
         let rows: Vec<(i64, String)> = self.desk.app().await.exec(sql, (problem.as_str(),)).await.unwrap();
         rows.into_iter().map(|(n, text)| (w(n), text)).collect()
+    }
+
+    async fn linked(&self) -> Result<Arc<dyn Store>, String> {
+        let ticket = "create table TICKET (ID int auto_increment primary key, REF varchar(100) unique, TITLE text, \
+                      STATE text not null)";
+        let reply = "create table REPLY (TICKET int not null references TICKET (ID), NO int not null, BODY text, \
+                     RATING int, primary key (TICKET, NO))";
+        self.desk.run(ticket).await;
+        self.desk.run(reply).await;
+        let linked = Mapping {
+            fields: map([("rating", "RATING")]),
+            problems: Some(ProblemTable {
+                name: TableName::plain("TICKET"),
+                id: "ID".into(),
+                share: None,
+                fields: map([("title", "TITLE")]),
+                link: Some("REF".into()),
+                create: Some(map([("STATE", "concat('new from ', :site)")])),
+            }),
+            peers: [(site("N"), None), (site("1"), None)].into(),
+            ..mapping("REPLY", "TICKET", "NO", "BODY", Numbering::PerProblem, [], [])
+        };
+        Ok(Arc::new(self.desk.store(linked).await))
     }
 }

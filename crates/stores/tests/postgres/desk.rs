@@ -11,7 +11,7 @@ use landbridge_flow::bridge::shards;
 use landbridge_flow::conformance::Harness;
 use landbridge_flow::ports::{Append, Body, Kind, Mode, ProblemRows, Store, Txn};
 use landbridge_stores::postgres::{PostgresOptions, PostgresStore};
-use landbridge_stores::{Mapping, Numbering, Source, Table};
+use landbridge_stores::{Mapping, Numbering, ProblemTable, Source, Table, TableName};
 use tokio_postgres::{Client, NoTls};
 
 use super::server::Postgres;
@@ -199,5 +199,30 @@ impl Harness for Desk {
         let sql = "select no::int8, body from note where ticket = $1::text order by no";
         let rows = self.app.query(sql, &[&problem.as_str()]).await.unwrap();
         rows.iter().map(|row| (WorkId::new(row.get(0)).unwrap(), row.get(1))).collect()
+    }
+
+    async fn linked(&self) -> Result<Arc<dyn Store>, String> {
+        let sql = "create table ticket (id int generated always as identity primary key, ref text unique, title text,
+                       state text not null);
+                   create table reply (ticket int not null references ticket (id), no int not null, body text,
+                       rating int, primary key (ticket, no))";
+        self.app.batch_execute(sql).await.unwrap();
+        let numbering = Numbering::PerProblem;
+        let reply = Table { name: TableName::plain("reply"), numbering, insert: [].into(), marker: [].into() };
+        let linked = Mapping {
+            source: Source::Table(reply),
+            share: None,
+            fields: [("rating".into(), "rating".into())].into(),
+            problems: Some(ProblemTable {
+                name: TableName::plain("ticket"),
+                id: "id".into(),
+                share: None,
+                fields: [("title".into(), "title".into())].into(),
+                link: Some("ref".into()),
+                create: Some([("state".into(), "'new from ' || :site".into())].into()),
+            }),
+            ..mapping("reply", numbering)
+        };
+        Ok(Arc::new(PostgresStore::open(options(&self.url), linked).await.unwrap()))
     }
 }

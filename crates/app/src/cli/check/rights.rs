@@ -42,7 +42,8 @@ fn say(report: &mut Report, catalog: &Catalog, needs: &Needs) {
     let missing = missing(catalog, needs);
     if !missing.is_empty() {
         let what = format!("{user} lacks {}; {NEXT}", missing.join("; "));
-        report.fault("rights", what, Exit::Database);
+        // As everywhere: a table that does not let us in is no table of the mapping's.
+        report.fault("rights", what, Exit::Configuration);
     }
     let (mut others, mut beyond) = (Vec::new(), false);
     for table in &catalog.tables {
@@ -80,8 +81,13 @@ fn outside(report: &mut Report, catalog: &Catalog, needs: &Needs) {
         let outside: Vec<&str> =
             table.columns.iter().map(|c| &c.name).filter(|c| !used(c)).map(String::as_str).collect();
         let name = &table.name;
+        // MySQL and MariaDB show a user only what the user has some right on.
+        let seen = match &catalog.user {
+            Some(user) if catalog.vendor == Vendor::Mysql && !catalog.is_superuser => format!(" that {user} can see"),
+            _ => String::new(),
+        };
         if outside.is_empty() {
-            report.ok("columns", format!("every column of {name} is in the mapping"));
+            report.ok("columns", format!("every column of {name}{seen} is in the mapping"));
         } else {
             report.ok("columns", format!("never read or written in {name}: {}", outside.join(", ")));
         }
