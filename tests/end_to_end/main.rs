@@ -1,7 +1,7 @@
 //! Real bridges (`landbridge run`) on real databases, with people writing at both sites: what DESIGN §11 promises, seen
 //! from outside.
 //!
-//! `LANDBRIDGE_SOAK=1` gives the two long stories their full counts: 20,000 entries over 500 problems, 30 kills.
+//! `LANDBRIDGE_SOAK=1` gives the long stories their full counts: 20,000 entries over 500 problems, 30 kills.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,9 +16,13 @@ mod kit;
 
 mod crowd;
 mod hostile;
+mod linked;
 mod markers;
 mod races;
 mod refusals;
+mod relayed;
+mod sequences;
+mod servers;
 mod systems;
 mod worked_example;
 

@@ -1,11 +1,9 @@
 //! Texts that look like markers, and texts that are: typed by people, pasted by people, sent by a peer. No entry is ever
 //! hidden by one, and `status` shows each.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
+use crate::kit::ask::post;
 use crate::kit::command::{DONE, LEFT, PERSON, USAGE};
 use crate::kit::desk::{Desk, is_marker};
 use crate::kit::pair::{Pair, TOKEN};
@@ -101,7 +99,8 @@ fn a_complete_marker_that_a_peer_sends_as_text_is_refused() {
             "entries": [entry("1/100", &own), entry("1/101", "copy in system N: 1; seal 0123456789"), entry("1/102", "harmless")],
         }],
     });
-    let answer = post(&pair, "/v1/push", &push);
+    let (status, answer) = post(pair.to_n.address, TOKEN, "/v1/push", &push);
+    assert_eq!(status, 200, "{answer}");
     let receipt = &answer["receipts"][0];
     assert_eq!(
         receipt["refused"],
@@ -128,23 +127,4 @@ fn nobody_at_the_command_line_can_append_a_marker() {
 /// The first marker of a desk's first problem.
 fn marker_of(desk: &Desk) -> String {
     desk.rows("ABC").into_iter().map(|row| row.text).find(|text| is_marker(text)).unwrap()
-}
-
-/// Says something to site N as site 1 would.
-fn post(pair: &Pair, path: &str, message: &Value) -> Value {
-    let body = message.to_string();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        pair.to_n.address,
-        body.len()
-    );
-    let mut stream = TcpStream::connect(pair.to_n.address).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-    serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
 }

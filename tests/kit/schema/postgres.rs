@@ -118,10 +118,10 @@ pairing = "linked"
 link = "external_ref"
 fields = { title = "title" }
 "#,
-    make_problem: "insert into tickets (id, requester, title) values (?1, ?2, 'Ticket ' || ?1::text)",
+    make_problem: "insert into tickets (id, requester, title) values (?1::integer, ?2, 'Ticket ' || ?1::integer)",
     next: "select null::bigint where ?1::text is not null",
     append: "insert into notes (ticket_id, id, body, author, internal)
-             select ?1, coalesce(?2, nextval('notes_id_seq')), ?3, ?4, not ?5 where ?6::text is not null returning id",
+             select ?1::integer, coalesce(?2, nextval('notes_id_seq')), ?3, ?4, not ?5 where ?6::text is not null returning id",
     publish: "update notes set internal = false where ticket_id = ?1 and id = ?2",
     rows: "select ticket_id::text, id, body, author, not internal from notes order by ticket_id, id",
     delete: "delete from notes where ticket_id = ?1 and id = ?2",

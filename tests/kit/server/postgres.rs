@@ -107,6 +107,7 @@ impl Postgres {
         let Some(mut child) = self.child.take() else { return };
         // Stopped first, so that it starts no further child meanwhile.
         process::signal("STOP", &[child.id()]);
+        process::wait_until_stopped(child.id());
         let children = process::children(child.id());
         process::signal("KILL", &[child.id()]);
         process::signal("KILL", &children);
@@ -128,6 +129,7 @@ impl Postgres {
     pub fn pause(&mut self) {
         let Some(child) = &self.child else { return };
         process::signal("STOP", &[child.id()]);
+        process::wait_until_stopped(child.id());
         self.paused = process::children(child.id());
         process::signal("STOP", &self.paused);
         self.paused.push(child.id());

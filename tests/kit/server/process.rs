@@ -83,6 +83,14 @@ pub fn ended(process: u32) -> bool {
     state(process).is_none_or(|(letter, _)| matches!(letter, 'Z' | 'X'))
 }
 
+/// Waits until a process that was told to stop has: the signal comes before its effect, and a last child may be born
+/// between them.
+pub fn wait_until_stopped(process: u32) {
+    wait_for(&|| format!("process {process} does not stop"), || {
+        state(process).is_none_or(|(letter, _)| matches!(letter, 'T' | 'Z' | 'X')).then_some(())
+    });
+}
+
 /// Waits for the end of a child and reaps it; kills it if it does not end.
 pub fn reap(child: &mut Child) -> ExitStatus {
     let begun = Instant::now();

@@ -3,6 +3,7 @@
 //! statement is cancelled.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use landbridge_flow::StoreError;
 use tokio::task::JoinHandle;
@@ -56,7 +57,15 @@ impl Session {
 pub(super) async fn connect(options: &PostgresOptions, tls: &MakeRustlsConnect) -> Result<Session, StoreError> {
     let shown = options.shown();
     let failed = |e: tokio_postgres::Error| translate(&e, &shown);
-    let (client, connection) = options.config.connect(tls.clone()).await.map_err(failed)?;
+    // The driver's own limit is one for each socket, which the kernel opens for a server that hangs too. One more for what
+    // is said on it.
+    let config = &options.config;
+    let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX);
+    let each = config.get_connect_timeout().copied().unwrap_or(Duration::MAX);
+    let within = each.saturating_mul(hosts.saturating_add(1));
+    let connecting = tokio::time::timeout(within, config.connect(tls.clone()));
+    let connected = connecting.await.map_err(|_| StoreError::Gone(format!("{shown}: no answer")))?;
+    let (client, connection) = connected.map_err(failed)?;
     let driver = tokio::spawn(async move {
         // What went wrong is told to whoever waits for an answer.
         let _told_elsewhere = connection.await;
