@@ -25,6 +25,8 @@ pub struct Ledger {
     copies: BTreeMap<WorkId, Origin>,
     rows_by_origin: HashMap<Origin, Vec<WorkId>>,
     names: BTreeMap<SiteName, ProblemId>,
+    /// The sites whose name a marker of their own says: no third site's word stands against it.
+    named_itself: BTreeSet<SiteName>,
     texts: BTreeSet<String>,
     unverified: Vec<(WorkId, Marker)>,
 }
@@ -110,6 +112,7 @@ impl Ledger {
             copies: BTreeMap::new(),
             rows_by_origin: HashMap::new(),
             names: BTreeMap::new(),
+            named_itself: BTreeSet::new(),
             texts: BTreeSet::new(),
             unverified: Vec::new(),
         }
@@ -120,9 +123,12 @@ impl Ledger {
         if *peer == self.site {
             return;
         }
+        self.named_itself.insert(peer.clone());
         for name in std::iter::once(&marker.peer).chain(&marker.others) {
-            let problem = name.problem.clone().unwrap_or_else(|| self.problem.clone());
-            self.names.insert(name.site.clone(), problem);
+            if name.site == *peer || !self.named_itself.contains(&name.site) {
+                let problem = name.problem.clone().unwrap_or_else(|| self.problem.clone());
+                self.names.insert(name.site.clone(), problem);
+            }
         }
         for group in &marker.groups {
             match group {
@@ -255,6 +261,11 @@ impl Ledger {
         self.names.get(peer)
     }
 
+    /// The same where that site said so itself, or an operator: what a third site says is a hint that may be wrong.
+    pub fn own_name_of(&self, peer: &SiteName) -> Option<&ProblemId> {
+        self.names.get(peer).filter(|_| self.named_itself.contains(peer))
+    }
+
     /// The texts of the markers, for the scribe to write none of them again.
     pub fn marker_texts(&self) -> &BTreeSet<String> {
         &self.texts
@@ -274,7 +285,8 @@ impl Ledger {
         };
         let own = heard.get(peer).or_else(|| self.names.get(peer)).unwrap_or(&self.problem);
         let news = heard.iter().filter(|(site, problem)| {
-            **site != self.site && *site != peer && **problem != self.problem && self.names.get(site) != Some(problem)
+            let is_third = **site != self.site && *site != peer && !self.named_itself.contains(*site);
+            is_third && self.names.get(site) != Some(problem)
         });
         Marker {
             peer: name(peer, own),
@@ -295,7 +307,7 @@ impl Ledger {
         let none = IdSet::new();
         let mut markers = Vec::new();
         // A link alone is a statement too: what other sites call the problem.
-        let sites: BTreeSet<_> = self.peers().into_iter().chain(self.names.keys()).collect();
+        let sites: BTreeSet<_> = self.peers().into_iter().chain(&self.named_itself).collect();
         for peer in sites {
             let (held, lost) = (self.held.get(peer).unwrap_or(&none), self.lost.get(peer).unwrap_or(&none));
             let adopted = self.adopted.get(peer).unwrap_or(&none);
@@ -311,10 +323,12 @@ impl Ledger {
                 }
             }
             let mut marker = self.marker_for(peer, &self.names);
-            marker.others = (self.names.iter())
-                .filter(|(site, problem)| *site != peer && **problem != self.problem)
-                .map(|(site, problem)| Name { site: site.clone(), problem: Some(problem.clone()) })
-                .collect();
+            let third = self.names.iter().filter(|(site, _)| *site != peer && !self.named_itself.contains(*site));
+            let name = |(site, problem): (&SiteName, &ProblemId)| Name {
+                site: site.clone(),
+                problem: (*problem != self.problem).then(|| problem.clone()),
+            };
+            marker.others = third.map(name).collect();
             marker.say_copies(&copies);
             let mut plain = held.clone();
             plain.subtract(&copies.iter().map(|(row, _)| *row).collect());

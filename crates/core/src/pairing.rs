@@ -53,8 +53,10 @@ pub fn confirm(
 ) -> Result<Link, Code> {
     let theirs = delivery.names.get(from).ok_or(Code::Unpaired)?;
     let named = own_name(ledger.site(), delivery) == Some(ledger.problem());
-    match ledger.name_of(from) {
-        Some(known) if known != theirs => Err(Code::Conflict),
+    if ledger.own_name_of(from).is_some_and(|known| known != theirs) {
+        return Err(Code::Conflict);
+    }
+    match ledger.name_of(from).filter(|known| *known == theirs) {
         Some(_) if named => Ok(Link::Known),
         Some(_) => Ok(Link::Forgotten),
         None if delivery.belief != Belief::default() => Err(Code::LinkLost),
@@ -64,11 +66,13 @@ pub fn confirm(
 }
 
 /// Whether a sender that does not know this site's name still speaks of the linked problem: then it thinks that nothing
-/// was ever exchanged, so what it gave us comes again, and it never confirmed anything of ours.
+/// was ever exchanged, so what it gave us comes again, and it never confirmed anything of ours. One entry that comes
+/// with another text speaks against it: where each ticket begins alike, another customer's has the same first entry.
 pub fn is_remembered(ledger: &Ledger, from: &SiteName, verdicts: &[Verdict]) -> bool {
     let exchanged = ledger.exchanged(from);
     let ours = exchanged.by_site().any(|(site, _)| site == ledger.site());
-    exchanged.is_empty() || (!ours && verdicts.iter().any(|v| matches!(v, Verdict::Known(_))))
+    let differs = verdicts.iter().any(|v| matches!(v, Verdict::Differs(_)));
+    exchanged.is_empty() || (!ours && !differs && verdicts.iter().any(|v| matches!(v, Verdict::Known(_))))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::append::append_cases;
 use crate::bridge::{Bridge, PeerPolicy};
 use crate::case::{Case, refuse};
 use crate::error::StoreError;
+use crate::operator::learn_all_links;
 use crate::pairing::{Target, create, targets};
 use crate::ports::{Mode, NewProblem, ProblemRows, Txn};
 
@@ -54,6 +55,13 @@ pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -
             break;
         }
     }
+    if bridge.is_linked() {
+        // So many for one problem are no receipts that got lost.
+        let why = (Refusal::of(Code::Conflict), reason(Code::Conflict).to_owned());
+        for at in left {
+            receipts[at] = not_paired(bridge, from, &deliveries[at], &why);
+        }
+    }
     Ok(receipts)
 }
 
@@ -78,15 +86,20 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
         }
         [one] => {
             let (first, second) = one.entries.split_at(one.entries.len() / 2);
-            let half = |entries: &[_]| Delivery { entries: entries.to_vec(), ..one.clone() };
-            let accepted = Box::pin(accept_apart(bridge, from, &[half(first)])).await?;
+            let mut half = Delivery { entries: first.to_vec(), ..one.clone() };
+            let accepted = Box::pin(accept_apart(bridge, from, std::slice::from_ref(&half))).await?;
             let mut receipt = accepted.into_iter().next().unwrap_or_default();
             if !receipt.wanted.is_empty() {
                 // Nothing is appended past a missing body, so the second half waits for it whole.
                 second.iter().for_each(|entry| receipt.wanted.insert(&entry.origin));
                 return Ok(vec![receipt]);
             }
-            let accepted = Box::pin(accept_apart(bridge, from, &[half(second)])).await?;
+            // Had the first half come alone, its receipt would have told the sender what the problem is called here.
+            if let Some(here) = receipt.names.get(bridge.site()) {
+                half.names.insert(bridge.site().clone(), here.clone());
+            }
+            half.entries = second.to_vec();
+            let accepted = Box::pin(accept_apart(bridge, from, &[half])).await?;
             let rest = accepted.into_iter().next().unwrap_or_default();
             receipt.holds.extend(&rest.holds);
             receipt.wanted.extend(&rest.wanted);
@@ -117,6 +130,22 @@ async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) 
     Err(StoreError::Taken)
 }
 
+/// Where each delivery goes; none to where another goes, since both would be judged by what is there before either.
+async fn find_targets(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Target>, StoreError> {
+    let mut found = targets(bridge, from, deliveries).await?;
+    if !bridge.links.is_whole() && found.iter().any(|target| matches!(target, Target::New(_))) {
+        learn_all_links(bridge).await?;
+        found = targets(bridge, from, deliveries).await?;
+    }
+    let mut seen = HashSet::new();
+    for target in &mut found {
+        if !matches!(target, Target::Nowhere(_)) && !seen.insert(target.clone()) {
+            *target = Target::Nowhere(Code::Conflict);
+        }
+    }
+    Ok(found)
+}
+
 /// Nothing where a problem that was to be created is there meanwhile, so that its shard is not locked.
 async fn accept_under_locks(
     bridge: &Bridge,
@@ -125,7 +154,7 @@ async fn accept_under_locks(
     deliveries: &[Delivery],
 ) -> Result<Option<Vec<Receipt>>, StoreError> {
     let deliverer = Deliverer { from, relay_from: &policy.relay_from, entry_bytes_max: bridge.limits.entry_bytes_max };
-    let mut targets = targets(bridge, from, deliveries).await?;
+    let mut targets = find_targets(bridge, from, deliveries).await?;
     let mut txn = bridge.store.begin(Mode::Write).await?;
     txn.lock(&targets.iter().filter_map(Target::shard).collect()).await?;
     let Some(mut refused) = create_targets(bridge, &deliverer, txn.as_mut(), deliveries, &mut targets).await? else {

@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::ports::{Append, Body, Kind, Txn};
 
 /// How often a transaction is tried again because the application took a number first.
-const TAKEN_TRIES_MAX: usize = 100;
+pub(crate) const TAKEN_TRIES_MAX: usize = 100;
 
 /// Appends entries and markers of all cases; halves the cases where the table does not take something.
 pub(crate) async fn append_cases(
@@ -30,15 +30,15 @@ pub(crate) async fn append_cases(
     if cases.is_empty() {
         return Ok(());
     }
-    for _ in 0..TAKEN_TRIES_MAX {
+    for tries in 1.. {
         txn.savepoint().await?;
         let failed = match append_at_once(bridge, policy, from, txn, cases).await {
             Ok(()) => return txn.release().await,
             Err(failed) => failed,
         };
         match failed {
-            StoreError::Taken => txn.rollback_to().await?,
-            StoreError::Row { .. } => {
+            StoreError::Taken if tries < TAKEN_TRIES_MAX => txn.rollback_to().await?,
+            StoreError::Taken | StoreError::Row { .. } => {
                 txn.rollback_to().await?;
                 return match cases {
                     [one] => append_one(bridge, policy, from, txn, one).await,
@@ -53,6 +53,22 @@ pub(crate) async fn append_cases(
         }
     }
     Err(StoreError::Taken)
+}
+
+/// What is made of a number that somebody always takes first: the table hides the rows that have it, or a trigger
+/// changes numbers. The row is refused alone, instead of holding up all others without end.
+pub(crate) fn never_free() -> StoreError {
+    StoreError::Row {
+        refusal: Refusal::of(Code::Constraint),
+        detail: format!(
+            "the next number was taken {TAKEN_TRIES_MAX} times by rows that this user does not see: no policy may hide rows \
+             of the history, and no trigger may change their numbers"
+        ),
+    }
+}
+
+fn refused_if_taken(failed: StoreError) -> StoreError {
+    if matches!(failed, StoreError::Taken) { never_free() } else { failed }
 }
 
 /// All entries in one statement, then all markers in one.
@@ -91,7 +107,7 @@ async fn append_one(
     let fresh = case.fresh();
     append_entries(&bridge.store.capabilities().fields_kept, txn, case, &fresh).await?;
     let marker = case.markers(bridge, policy, from)?;
-    let failed = match append_and_read_back(txn, &marker).await {
+    let failed = match append_and_read_back(txn, &marker).await.map_err(refused_if_taken) {
         Ok(_) => return txn.release().await,
         Err(StoreError::Row { refusal, detail }) => (refusal, format!("its marker was not taken: {detail}")),
         Err(failed) => return Err(failed),
@@ -115,7 +131,7 @@ async fn append_entries(
         return Ok(());
     }
     txn.savepoint().await?;
-    match (append_exactly(kept, txn, &rows).await, fresh) {
+    match (append_exactly(kept, txn, &rows).await.map_err(refused_if_taken), fresh) {
         (Ok(works), _) => {
             fresh.iter().zip(works).for_each(|(e, work)| case.outcomes[*e] = Outcome::Appended(work));
             txn.release().await

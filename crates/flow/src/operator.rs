@@ -109,6 +109,20 @@ pub async fn learn_links(bridge: &Bridge, problems: &[ProblemId]) -> Result<(), 
     Ok(())
 }
 
+/// Reads what all problems are linked with. A problem that somebody linked by hand is found by nothing else, so no other
+/// is created in its place before this was done once.
+pub async fn learn_all_links(bridge: &Bridge) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = crate::survey::page(bridge, after.as_ref()).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        learn_links(bridge, &page).await?;
+    }
+    bridge.links.are_all_read();
+    Ok(())
+}
+
 /// Records that these problems here and `peer`'s are the same. `replace`: also where either is linked with another.
 /// `dry`: only says what would come of it. Which problems are linked is known of those that [`Bridge::ledger`] has read.
 pub async fn link(
@@ -124,12 +138,13 @@ pub async fn link(
         if !dry {
             txn.lock(&shards(&problems)).await?;
         }
-        let (mut appends, mut outcomes, mut said) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut appends, mut outcomes, mut said, mut here) =
+            (Vec::new(), Vec::new(), BTreeMap::new(), BTreeMap::<ProblemId, ProblemId>::new());
         for (pair, read) in pairs.iter().zip(txn.rows(&problems, Some(peer)).await?) {
             let ledger = bridge.ledger(&pair.problem, &read.rows);
             let name = ProblemName::new(peer.clone(), pair.theirs.clone());
             let others = bridge.links.of(&name).or_else(|| said.get(&pair.theirs).cloned());
-            let outcome = match (ledger.name_of(peer), others) {
+            let outcome = match (here.get(&pair.problem).or(ledger.name_of(peer)), others) {
                 _ if !ledger.unverified().is_empty() => LinkOutcome::Suspended,
                 _ if !read.visible => LinkOutcome::Unknown,
                 (Some(known), _) if *known == pair.theirs => LinkOutcome::Known,
@@ -141,6 +156,7 @@ pub async fn link(
                 let heard = [(peer.clone(), pair.theirs.clone())].into();
                 appends.extend(markers(bridge, &ledger, peer, ledger.marker_for(peer, &heard))?);
                 said.insert(pair.theirs.clone(), pair.problem.clone());
+                here.insert(pair.problem.clone(), pair.theirs.clone());
             }
             outcomes.push(outcome);
         }
@@ -173,9 +189,7 @@ pub async fn resign(
         own.say(Group::Held, ledger.disowned().clone());
         own.say(Group::Lost, old);
         let mut appends = Vec::new();
-        for marker in
-            ledger.summary().into_iter().filter(|m| !m.says_nothing() || m.peer.problem.is_some()).chain([own])
-        {
+        for marker in ledger.summary().into_iter().filter(|m| !m.says_nothing() || bridge.is_linked()).chain([own]) {
             let about = marker.peer.site.clone();
             let texts = scribe
                 .write(ledger.problem(), marker, ledger.marker_texts())

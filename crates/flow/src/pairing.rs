@@ -6,7 +6,8 @@
 //! the locks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use landbridge_core::message::{Code, Delivery, Refusal};
 use landbridge_core::pairing::own_name;
@@ -52,25 +53,58 @@ impl Target {
 }
 
 /// Which problem here other sites' names belong to, as the markers say that this bridge has read since it started. Only
-/// a hint: where it is missing something the entry waits until the problem was read once. Takes some fifty bytes for
-/// each link.
+/// a hint: where it is missing something the entry waits until the problem was read once, and nothing is created before
+/// all were. Takes some hundred bytes for each link.
 #[derive(Debug, Default)]
-pub struct Links(Mutex<HashMap<Digest, ProblemId>>);
+pub struct Links {
+    known: Mutex<Known>,
+    all_read: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    problems: HashMap<Digest, ProblemId>,
+    /// The names of each problem, so that one which it no longer has is forgotten.
+    names: HashMap<ProblemId, Vec<Digest>>,
+}
 
 impl Links {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Learns what the markers of one problem say.
     pub(crate) fn learn(&self, ledger: &Ledger) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (site, problem) in ledger.names() {
-            if site != *ledger.site() {
-                links.insert(key(&ProblemName::new(site, problem)), ledger.problem().clone());
+        let names = ledger.names().into_iter().filter(|(site, _)| site != ledger.site());
+        let keys: Vec<_> = names.map(|(site, problem)| key(&ProblemName::new(site, problem))).collect();
+        let mut known = self.known();
+        let before = known.names.remove(ledger.problem()).unwrap_or_default();
+        for former in before.iter().filter(|former| !keys.contains(former)) {
+            if known.problems.get(former) == Some(ledger.problem()) {
+                known.problems.remove(former);
             }
+        }
+        for key in &keys {
+            known.problems.insert(*key, ledger.problem().clone());
+        }
+        if !keys.is_empty() {
+            known.names.insert(ledger.problem().clone(), keys);
         }
     }
 
     /// The problem here that belongs to `name`.
     pub(crate) fn of(&self, name: &ProblemName) -> Option<ProblemId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key(name)).cloned()
+        self.known().problems.get(&key(name)).cloned()
+    }
+
+    /// Every problem was read once.
+    pub(crate) fn are_all_read(&self) {
+        self.all_read.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether every problem was read once.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.all_read.load(Ordering::SeqCst)
     }
 }
 

@@ -7,7 +7,7 @@ use landbridge_core::message::{Code, Receipt, Refusal};
 use landbridge_core::pending::diverged;
 use landbridge_core::{Digest, Group, IdSet, Ledger, Marker, Origin, OriginSet, ProblemId, SiteName, WorkId};
 
-use crate::append::append_and_read_back;
+use crate::append::{TAKEN_TRIES_MAX, append_and_read_back, never_free};
 use crate::bridge::{Bridge, Event, shards};
 use crate::error::StoreError;
 use crate::ports::{Append, Body, Kind, Mode};
@@ -107,13 +107,15 @@ async fn mark_apart(
     pairs: &[(Memo, &Receipt)],
     marked: &mut HashMap<ProblemId, Fate>,
 ) -> Result<(), StoreError> {
+    let mut tries = 1;
     let failed = loop {
         match mark(bridge, peer, pairs).await {
             Ok(counted) => {
                 marked.extend(counted);
                 return Ok(());
             }
-            Err(StoreError::Taken) => {}
+            Err(StoreError::Taken) if tries < TAKEN_TRIES_MAX => tries += 1,
+            Err(StoreError::Taken) => break never_free(),
             Err(failed) => break failed,
         }
     };
@@ -164,7 +166,9 @@ async fn mark(
             }
         }
         let called = receipt.names.get(peer).filter(|_| bridge.is_linked());
-        if bridge.is_linked() && (called.is_none() || ledger.name_of(peer).is_some_and(|known| Some(known) != called)) {
+        if bridge.is_linked()
+            && (called.is_none() || ledger.own_name_of(peer).is_some_and(|known| Some(known) != called))
+        {
             marked.insert(memo.problem.clone(), Fate::Conflict);
             continue;
         }

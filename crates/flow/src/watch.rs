@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::exchange::Line;
 use crate::operator::learn_links;
 use crate::pace::Backoff;
-use crate::ports::Clock;
+use crate::ports::{Clock, Swept};
 
 /// Problems that one page of a sweep has.
 const PAGE_PROBLEMS: usize = 1000;
@@ -41,26 +41,28 @@ impl Watch {
         let (mut after, mut touched) = (None, 0);
         loop {
             let page = bridge.store.sweep(after.as_ref(), PAGE_PROBLEMS).await?;
-            let mut changed = Vec::new();
-            for swept in &page {
-                let key = Digest::of(swept.problem.as_str()).short();
-                if self.digests.insert(key, swept.digest) != Some(swept.digest) {
-                    touched += 1;
-                    lines.iter().for_each(|line| line.touch(&swept.problem));
-                    changed.push(swept.problem.clone());
-                }
-            }
+            let key = |swept: &Swept| Digest::of(swept.problem.as_str()).short();
+            let is_changed = |swept: &&Swept| self.digests.get(&key(swept)) != Some(&swept.digest);
+            let changed: Vec<_> = page.iter().filter(is_changed).cloned().collect();
             if bridge.is_linked() && !changed.is_empty() {
-                learn_links(bridge, &changed).await?;
+                let problems: Vec<_> = changed.iter().map(|swept| swept.problem.clone()).collect();
+                learn_links(bridge, &problems).await?;
             }
+            // Only now they count as seen; what fails on a later page must not keep these from being sent.
+            for swept in &changed {
+                self.digests.insert(key(swept), swept.digest);
+                lines.iter().for_each(|line| line.touch(&swept.problem));
+            }
+            if !changed.is_empty() {
+                lines.iter().for_each(|line| line.ring());
+            }
+            touched += changed.len();
             match page.into_iter().next_back() {
                 Some(last) => after = Some(last.problem),
                 None => break,
             }
         }
-        if touched > 0 {
-            lines.iter().for_each(|line| line.ring());
-        }
+        bridge.links.are_all_read();
         Ok(touched)
     }
 }
