@@ -11,7 +11,9 @@ use crate::kit::systems::{Kind, Sqlite, System};
 use crate::kit::wait::wait_until;
 
 /// How many entries the people of each site write while the bridges run.
-const WRITTEN: usize = 12;
+fn written() -> usize {
+    if std::env::var("LANDBRIDGE_SOAK").as_deref() == Ok("1") { 120 } else { 6 }
+}
 
 /// How an administrator says which tickets belong together, besides one by one.
 #[derive(Clone, Copy, PartialEq)]
@@ -168,7 +170,7 @@ fn write(sites: &mut Sites, linked: &[(i64, i64)]) -> [Option<i64>; 2] {
 
 fn write_at(site: &mut Site, tickets: &[i64], kept_in: i64) -> Option<i64> {
     let mut kept = None;
-    for n in 0..WRITTEN {
+    for n in 0..written() {
         let ticket = tickets[n % tickets.len()];
         let text = format!("PUBLIC at {} {n}: „Grüße“ & <b>日本語</b> 💻🔥\nsecond line", site.name);
         site.system.add(ticket, &text, true);

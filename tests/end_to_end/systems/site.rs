@@ -164,10 +164,10 @@ impl Site {
         self.kind != Kind::Trac
     }
 
-    /// Waits until people see this text in a ticket.
+    /// Waits until this text is in a ticket.
     pub fn wait_for(&mut self, ticket: i64, text: &str) {
         let Self { name, system, .. } = self;
-        wait_until(&format!("{text:?} is shown at site {name}"), || system.read(ticket).iter().any(|e| e.text == text));
+        wait_until(&format!("{text:?} is at site {name}"), || system.has(ticket, text));
     }
 
     /// What people see in a ticket.

@@ -69,6 +69,11 @@ def changed(asked):
     return Ticket.objects.get(pk=asked["ticket"]).modified.timestamp()
 
 
+def has(asked):
+    """Whether a follow-up of the ticket says this."""
+    return FollowUp.objects.filter(ticket_id=asked["ticket"], comment=asked["text"]).exists()
+
+
 def find(asked):
     """The ticket with this subject."""
     return Ticket.objects.filter(title=asked["subject"]).values_list("pk", flat=True).first()
@@ -94,7 +99,7 @@ def new_ticket(asked):
     return Ticket.objects.create(queue=Queue.objects.get(slug="hd"), title=asked["subject"], description="", **customer).pk
 
 
-DOES = {"read": read, "changed": changed, "find": find, "add": add, "publish": publish, "new_ticket": new_ticket}
+DOES = {"read": read, "changed": changed, "find": find, "has": has, "add": add, "publish": publish, "new_ticket": new_ticket}
 answers, sys.stdout = sys.stdout, sys.stderr
 print('=> "ready"', file=answers, flush=True)
 for line in sys.stdin:

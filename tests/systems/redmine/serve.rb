@@ -55,6 +55,10 @@ def find(subject)
   Issue.where(subject: subject).pick(:id)
 end
 
+def has(ticket, text)
+  Journal.uncached { Journal.where(journalized_id: ticket, notes: text).exists? }
+end
+
 def add(ticket, text, is_public)
   issue = Issue.find(ticket)
   journal = issue.init_journal(User.find_by_login('alice'), text)
@@ -85,6 +89,7 @@ $stdin.each_line do |line|
              when 'read' then read(asked['ticket'])
              when 'changed' then changed(asked['ticket'])
              when 'find' then find(asked['subject'])
+             when 'has' then has(asked['ticket'], asked['text'])
              when 'add' then add(asked['ticket'], asked['text'], asked['public'])
              when 'publish' then publish(asked['work'])
              when 'new_ticket' then new_ticket(asked['subject'])

@@ -70,6 +70,11 @@ my %does = (
         }
     },
     changed => sub { return ticket(RT->SystemUser, $_[0]->{ticket})->LastUpdatedObj->Unix + 0 },
+    has => sub {
+        my ($asked) = @_;
+        my $found = grep { $_->Content eq $asked->{text} } entries(RT->SystemUser, $asked->{ticket});
+        return $found ? JSON::true : JSON::false;
+    },
     find => sub {
         my $found = RT::Tickets->new(RT->SystemUser);
         $found->Limit(FIELD => 'Subject', VALUE => $_[0]->{subject});

@@ -23,6 +23,11 @@ def changed(environment, asked):
     return Ticket(environment, asked["ticket"])["changetime"].timestamp()
 
 
+def has(environment, asked):
+    """Whether a comment of the ticket says this."""
+    return any(row["text"] == asked["text"] for row in read(environment, asked))
+
+
 def find(environment, asked):
     """The ticket with this summary."""
     return next((row[0] for row in environment.db_query("SELECT id FROM ticket WHERE summary = %s", (asked["subject"],))), None)
@@ -49,7 +54,7 @@ def new_ticket(environment, asked):
     return ticket.insert()
 
 
-DOES = {"read": read, "changed": changed, "find": find, "add": add, "publish": publish, "new_ticket": new_ticket}
+DOES = {"read": read, "changed": changed, "find": find, "has": has, "add": add, "publish": publish, "new_ticket": new_ticket}
 answers, sys.stdout = sys.stdout, sys.stderr
 print('=> "ready"', file=answers, flush=True)
 for line in sys.stdin:
