@@ -261,7 +261,8 @@ fn exchanges(server: &Server, kept: &Kept, site: &Site, peer: &Peer) {
         here().contains(&"from N".to_owned())
     });
     let (mut here, mut there) = (here(), peer.entries());
-    (here.sort(), there.sort());
+    here.sort();
+    there.sort();
     assert_eq!(here.iter().filter(|text| *text == "from 1").count(), 1, "{here:?} {said}");
     assert_eq!(there.iter().filter(|text| *text == "from 1").count(), 1, "{there:?} {said}");
     assert!(!there.contains(&"SECRET".to_owned()), "{there:?}");
