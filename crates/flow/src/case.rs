@@ -125,7 +125,8 @@ impl<'a> Case<'a> {
                         Code::Suspended => "the problem is suspended; see `landbridge status`",
                         Code::MarkerText => "its text is a complete marker",
                         Code::LinkLost => {
-                            "the sender knows nothing of what was exchanged: its number may be another's after a restore"
+                            "the sender knows nothing of what was exchanged: its number may be another's after a restore; \
+                             look at both, and where they are the same say `landbridge link` at that site"
                         }
                         _ => "see [limits]",
                     };

@@ -110,9 +110,16 @@ impl Plan {
         Self { shown: options.shown(), options, mapping, found, lock }
     }
 
-    /// The names of the locks of these shards.
+    /// The names of the locks of these shards. Whoever creates problems takes those of their table too: histories that
+    /// share it would else look for one home name at once, and both create it.
     fn lock_names(&self, shards: &BTreeSet<Shard>) -> BTreeSet<String> {
-        shards.iter().map(|Shard(n)| format!("{}:{n:03}", self.lock)).collect()
+        let creates = self.mapping.problems.as_ref().filter(|table| table.create.is_some());
+        let of_table = creates.map(|table| {
+            let schema = table.name.schema.as_deref().unwrap_or(&self.found.database);
+            format!("landbridge:{:016x}", Digest::of(&format!("create {schema}.{}", table.name.name)).short())
+        });
+        let each = |lock: &String| shards.iter().map(move |Shard(n)| format!("{lock}:{n:03}")).collect::<Vec<_>>();
+        std::iter::once(&self.lock).chain(&of_table).flat_map(each).collect()
     }
 }
 

@@ -47,6 +47,16 @@ struct Plan {
     found: Found,
 }
 
+impl Plan {
+    /// The class of the locks for whoever creates problems: equal for every history that shares their table, or two of
+    /// them would look for one home name at once, and both create it.
+    fn create_class(&self) -> Option<i32> {
+        let table = self.mapping.problems.as_ref().filter(|table| table.create.is_some())?;
+        let class = format!("create {}", statements::table(&table.name));
+        Some((Digest::of(&class).short() >> 32) as u32 as i32)
+    }
+}
+
 /// What the adapter has to know of the database.
 #[derive(Debug, Clone)]
 struct Found {

@@ -148,9 +148,12 @@ fn over() -> StoreError {
 impl Txn for PostgresTxn {
     async fn lock(&mut self, shards: &BTreeSet<Shard>) -> Result<(), StoreError> {
         self.for_writing()?;
-        let shards = shards.iter().map(|shard| i32::from(shard.0)).collect();
-        let params = lock_params(self.plan.found.lock_class, shards);
-        self.query(statements::LOCK, params).await.map(|_| ())
+        let shards: Vec<i32> = shards.iter().map(|shard| i32::from(shard.0)).collect();
+        let classes = [Some(self.plan.found.lock_class), self.plan.create_class()];
+        for class in classes.into_iter().flatten() {
+            self.query(statements::LOCK, lock_params(class, shards.clone())).await?;
+        }
+        Ok(())
     }
 
     async fn rows(&mut self, problems: &[ProblemId], peer: Option<&SiteName>) -> Result<Vec<ProblemRows>, StoreError> {

@@ -1,8 +1,13 @@
 //! What is written is what was sent, or it is refused: column types, expressions, triggers, constraints.
 
-use landbridge_core::message::{Code, Refusal};
-use landbridge_flow::StoreError;
+use std::sync::Arc;
+
+use landbridge_core::message::{Belief, Code, Delivery, Entry, Refusal};
+use landbridge_core::{Keyring, Scribe, SiteName};
+use landbridge_flow::accept::accept;
+use landbridge_flow::bridge::Unobserved;
 use landbridge_flow::ports::Store;
+use landbridge_flow::{Bridge, PeerPolicy, StoreError};
 use landbridge_stores::{Mapping, Numbering};
 
 use super::desk::{self, Desk, code, entry, mapping, marker, note, with_field};
@@ -151,4 +156,40 @@ async fn what_is_to_run_beside_runs_once_for_each_problem_and_not_for_markers() 
         .await
         .unwrap();
     assert_eq!(server.query("also", "select ticket from touched order by 1"), [["1"], ["2"]]);
+}
+
+#[tokio::test]
+async fn a_number_that_is_never_free_is_refused_alone_and_others_are_taken() {
+    let Some(server) = desk::server() else { return };
+    // A trigger that gives every row of ticket B the number of its first one.
+    let sql = format!(
+        "{};
+         insert into note (ticket, no, body) values ('B', 1, 'first');
+         create function again() returns trigger language plpgsql as
+             $$ begin if new.ticket = 'B' then new.no := 1; end if; return new; end $$;
+         create trigger again before insert on note for each row execute function again()",
+        note(Numbering::PerProblem, "text")
+    );
+    let desk = Desk::new(&server, "never_free", &sql, mapping("note", Numbering::PerProblem)).await;
+    let site: SiteName = "N".parse().unwrap();
+    let scribe = Scribe::new(site, "h", vec![], Keyring::new([1; 32]), None);
+    let peers = [("1".parse().unwrap(), PeerPolicy::default())].into();
+    let bridge = Bridge::new("h", scribe, desk.store.clone(), peers, Arc::new(Unobserved));
+    let delivery = |problem: &str, origin: &str| Delivery {
+        names: [("1".parse().unwrap(), desk::id(problem))].into(),
+        home: None,
+        fields: Default::default(),
+        belief: Belief::default(),
+        entries: vec![Entry {
+            origin: origin.parse().unwrap(),
+            text: Some("new".into()),
+            digest: None,
+            fields: Default::default(),
+            onward: true,
+        }],
+    };
+    let both = [delivery("A", "1/1"), delivery("B", "1/2")];
+    let receipts = accept(&bridge, &"1".parse().unwrap(), &both).await.unwrap();
+    assert!(receipts[0].refused.is_empty() && !receipts[0].holds.is_empty());
+    assert_eq!(receipts[1].refused[0].refusal.code, Code::Constraint);
 }

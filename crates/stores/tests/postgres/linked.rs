@@ -2,8 +2,10 @@
 
 use landbridge_core::message::Code;
 use landbridge_core::{ProblemName, WorkId};
+use landbridge_flow::StoreError;
 use landbridge_flow::bridge::shards;
 use landbridge_flow::ports::{Kind, Mode, NewProblem, Shard, Store};
+use landbridge_stores::postgres::PostgresStore;
 use landbridge_stores::{Mapping, Numbering, ProblemTable};
 
 use super::desk::{self, Desk, code, entry, id, mapping, marker, note, numbers};
@@ -53,6 +55,25 @@ async fn a_problem_is_found_by_its_home_name_or_created_with_it() {
     assert_eq!(rows[0].fields["title"].as_deref(), Some("printer"));
     let status = server.query("linked", "select status from problem order by id");
     assert_eq!(status, [["open at Nprinter"], ["open at N"]]);
+}
+
+#[tokio::test]
+async fn two_histories_that_share_a_table_of_problems_exclude_each_other() {
+    let Some(server) = desk::server() else { return };
+    let (sql, m) = linked();
+    let sql = format!("{sql}; create table other (like note including all)");
+    let desk = Desk::new(&server, "shared", &sql, m.clone()).await;
+    let mut other = m;
+    desk::table(&mut other).name = "other".parse().unwrap();
+    let mut options = desk::options(&desk.url);
+    options.busy = std::time::Duration::from_millis(200);
+    let other = PostgresStore::open(options, other).await.unwrap();
+    let home = [Shard::of_name(&"N/7".parse().unwrap())].into();
+    let mut txn = desk.store.begin(Mode::Write).await.unwrap();
+    txn.lock(&home).await.unwrap();
+    // Else both find nothing, and both create N/7.
+    let mut late = other.begin(Mode::Write).await.unwrap();
+    assert!(matches!(late.lock(&home).await, Err(StoreError::Busy(_))));
 }
 
 #[tokio::test]
