@@ -28,7 +28,8 @@ fn creates(desk: &Desk) {
 
 /// The tickets of a desk: number, title, status, where from.
 fn tickets(desk: &Desk) -> Vec<[String; 4]> {
-    let select = "select cast(id as char(10)), title, status, coalesce(external_ref, '') from tickets order by tickets.id";
+    let select =
+        "select cast(id as char(10)), title, status, coalesce(external_ref, '') from tickets order by tickets.id";
     let word = |word: Option<String>| word.unwrap().trim_end().to_owned();
     let row = |row: Vec<Option<String>>| row.into_iter().map(word).collect::<Vec<_>>().try_into().unwrap();
     desk.query(select).into_iter().map(row).collect()
