@@ -18,6 +18,7 @@ mod crowd;
 mod hostile;
 mod linked;
 mod markers;
+mod mesh;
 mod races;
 mod refusals;
 mod relayed;
