@@ -4,7 +4,8 @@
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::site::{PASSWORD, Site, Sites, USER, texts};
+use super::is_soak;
+use super::site::{PASSWORD, Site, Sites, TOKEN, texts};
 use crate::kit::command::{DONE, PERSON};
 use crate::kit::server::{MariaDb, Postgres};
 use crate::kit::systems::{Kind, Sqlite, System};
@@ -12,7 +13,7 @@ use crate::kit::wait::wait_until;
 
 /// How many entries the people of each site write while the bridges run.
 fn written() -> usize {
-    if std::env::var("LANDBRIDGE_SOAK").as_deref() == Ok("1") { 120 } else { 6 }
+    if is_soak() { 120 } else { 6 }
 }
 
 /// How an administrator says which tickets belong together, besides one by one.
@@ -29,8 +30,8 @@ fn redmine_on_mariadb_and_rt_on_postgres_are_in_step_with_no_more_rights_than_gr
     let (Some(maria), Some(postgres)) = (MariaDb::start(), Postgres::start()) else { return };
     let (Some(redmine), Some(rt)) = (System::redmine(&maria), System::rt(&postgres)) else { return };
     let sites = Sites::new((Kind::Redmine, redmine), (Kind::Rt, rt));
-    sites.a.restrict(|sql| maria.sql("redmine", sql), &maria.url_as(USER, PASSWORD, "redmine"));
-    sites.b.restrict(|sql| postgres.sql("rt5", sql), &postgres.url_as(USER, PASSWORD, "rt5"));
+    sites.a.restrict("landbridge", |sql| maria.sql("redmine", sql), &maria.url_as("landbridge", PASSWORD, "redmine"));
+    sites.b.restrict("landbridge", |sql| postgres.sql("rt5", sql), &postgres.url_as("landbridge", PASSWORD, "rt5"));
     in_step(sites, Many::Query);
 }
 
@@ -78,7 +79,11 @@ fn redmine_on_postgres_and_trac_on_sqlite_are_in_step() {
     let Some(postgres) = Postgres::start() else { return };
     let (Some(redmine), Some(trac)) = (System::redmine(&postgres), System::trac(Sqlite)) else { return };
     let sites = Sites::new((Kind::Redmine, redmine), (Kind::Trac, trac));
-    sites.a.restrict(|sql| postgres.sql("redmine", sql), &postgres.url_as(USER, PASSWORD, "redmine"));
+    sites.a.restrict(
+        "landbridge",
+        |sql| postgres.sql("redmine", sql),
+        &postgres.url_as("landbridge", PASSWORD, "redmine"),
+    );
     in_step(sites, Many::Csv);
 }
 
@@ -128,7 +133,9 @@ fn in_step(mut sites: Sites, many: Many) {
             assert!(!heard.contains(never), "{never}: {heard}");
         }
         let said = site.said();
-        assert!(!said.contains("INTERNAL") && !said.contains("PUBLIC") && !said.contains("panic"), "{said}");
+        for never in ["INTERNAL", "PUBLIC", PASSWORD, TOKEN, "panic"] {
+            assert!(!said.contains(never), "{never}: {said}");
+        }
     }
     for (site, before) in [(&mut *a, &schemas[0]), (&mut *b, &schemas[1])] {
         site.stop();

@@ -15,10 +15,8 @@ use crate::kit::wait::wait_until;
 /// Short pauses. What is made public is found when everything is looked through.
 const QUICK: &str = "\n[pace]\ngather = \"20ms\"\npoll = \"50ms\"\nretry = [\"50ms\", \"500ms\"]\nsweep = \"1s\"\n";
 /// The secret of both sites.
-const TOKEN: &str = "a-token-for-tests-and-nothing-else";
-/// A database user for a bridge alone.
-pub const USER: &str = "landbridge";
-/// Its password.
+pub const TOKEN: &str = "a-token-for-tests-and-nothing-else";
+/// The password of a database user for a bridge alone.
 pub const PASSWORD: &str = "nothing-else";
 /// In whose name a bridge writes.
 const BRIDGE: Option<&str> = Some("bridge");
@@ -72,12 +70,23 @@ impl Site {
         Self { name, kind, system, way: Tap::new(), config: folder.join("landbridge.toml"), bridge: None }
     }
 
-    /// Writes the configuration with the preset of the system.
+    /// A site with a peer that nobody reaches.
+    pub fn alone(kind: Kind, system: System, folder: &Path) -> Self {
+        let mut site = Self::new("A", (kind, system), folder);
+        let peer = Tap::new();
+        site.init_with("B", &peer);
+        site
+    }
+
     fn init(&mut self, peer: &Site) {
+        self.init_with(peer.name, &peer.way);
+    }
+
+    /// Writes the configuration with the preset of the system.
+    fn init_with(&mut self, peer: &str, way: &Tap) {
         let token = self.config.with_file_name("token");
         private(&token, TOKEN);
-        let (token, way) =
-            (format!("{}={}", peer.name, token.display()), format!("{}=http://{}", peer.name, peer.way.address));
+        let (token, way) = (format!("{}={}", peer, token.display()), format!("{}=http://{}", peer, way.address));
         self.run(&[
             "init",
             "--site",
@@ -107,16 +116,16 @@ impl Site {
     }
 
     /// From now on the bridge uses a database user who may do what `grants` prints and nothing else: `administer` runs SQL
-    /// as the administrator of the database, and `url` is the new user's.
-    pub fn restrict(&self, administer: impl Fn(&str), url: &str) {
+    /// as the administrator of the database, and `url` is that of the new user.
+    pub fn restrict(&self, user: &str, administer: impl Fn(&str), url: &str) {
         let (create, host) = match url.split_once(':').unwrap().0 {
             "mysql" => (
-                format!("create user {USER}@'127.0.0.1' identified by '{PASSWORD}'"),
+                format!("create user '{user}'@'127.0.0.1' identified by '{PASSWORD}'"),
                 ["--host", "127.0.0.1"].as_slice(),
             ),
-            _ => (format!("create role {USER} login password '{PASSWORD}'"), [].as_slice()),
+            _ => (format!("create role \"{user}\" login password '{PASSWORD}'"), [].as_slice()),
         };
-        let grants = self.run(&[["grants", "--user", USER].as_slice(), host].concat()).ends(DONE);
+        let grants = self.run(&[["grants", "--user", user].as_slice(), host].concat()).ends(DONE);
         assert!(!grants.out.contains("CANNOT BE TOLD"), "{}", grants.out);
         administer(&format!("{create};\n{}", grants.out));
         let text = std::fs::read_to_string(&self.config).unwrap();
