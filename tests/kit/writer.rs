@@ -145,7 +145,7 @@ impl Writer {
             _ => kind::OPEN,
         };
         let text = format!("{}/{number} {kind} {}", self.name, chatter(&mut self.dice));
-        let author = (number % 7 != 0).then(|| format!("author-{}", self.name));
+        let author = (!number.is_multiple_of(7)).then(|| format!("author-{}", self.name));
         let author = author.or_else(|| (self.schema.name == "helpdesk").then(|| "nobody".to_owned()));
         Planned { problem, text, author, open: kind == kind::OPEN || undone, late: kind == kind::LATE }
     }
