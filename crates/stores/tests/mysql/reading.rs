@@ -193,12 +193,13 @@ async fn a_text_column_may_be_bytes_and_of_another_character_set() {
 }
 
 #[test]
-fn a_wrong_password_is_no_missing_server() {
+fn a_wrong_password_is_said_to_be_one_and_may_be_mended_while_the_bridge_runs() {
     let Some(server) = MariaDb::start() else { return };
     server.create_database("desk");
     server.sql("desk", "create user u identified by 'right'");
     let options = MysqlOptions::parse(&server.url_as("u", "s3cret", "desk")).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let failed = runtime.block_on(inspect(&options, &plain(Numbering::Generated))).unwrap_err();
-    assert!(matches!(failed, StoreError::Mapping(_)) && !failed.to_string().contains("s3cret"), "{failed}");
+    let (gone, said) = (matches!(failed, StoreError::Gone(_)), failed.to_string());
+    assert!(gone && said.contains("correct the user and the password") && !said.contains("s3cret"), "{said}");
 }
