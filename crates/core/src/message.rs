@@ -38,7 +38,7 @@ pub struct Push {
 pub struct Delivery {
     /// What each site calls the problem, as far as the sender knows.
     pub names: BTreeMap<SiteName, ProblemId>,
-    /// What the problem is called where it was first seen, if that is not the sender (DESIGN §5).
+    /// What the problem is called where it was first seen; said by a site that numbers its problems by itself (DESIGN §5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<ProblemName>,
     /// Shared columns of the problem itself, while the sender does not know what the receiver calls it.

@@ -202,13 +202,15 @@ impl Bridge {
         }
     }
 
-    /// What a delivery to `peer` says of the problem itself: its home name, where that is another site's, and its shared
-    /// columns while the peer may have to create it.
+    /// What a delivery to `peer` says of the problem itself where sites number differently: its home name, by which a site
+    /// that numbers alike knows that its own ticket of that number is not meant, and its shared columns while the peer may
+    /// have to create it.
     pub(crate) fn introduce(&self, peer: &SiteName, ledger: &Ledger, read: &mut ProblemRows) -> Introduced {
         if !self.is_linked() {
             return Introduced::default();
         }
-        let home = read.home.take().filter(|home| home.site != *self.site());
+        let own = || ProblemName::new(self.site().clone(), ledger.problem().clone());
+        let home = Some(read.home.take().unwrap_or_else(own));
         let is_known = ledger.name_of(peer).is_some();
         Introduced { home, fields: if is_known { Fields::new() } else { std::mem::take(&mut read.fields) } }
     }

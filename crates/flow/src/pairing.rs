@@ -135,12 +135,12 @@ pub(crate) async fn targets(
     Ok(deliveries.iter().zip(by_name).map(target).collect())
 }
 
-/// Sites number alike, so it is the sender's id; a sender that thinks that we call it otherwise means a problem that is
-/// not here.
+/// Sites number alike, so it is the sender's id; a sender that thinks that we call it otherwise, or that numbers by itself
+/// (it says a home name), means a problem that is not here.
 fn same_id(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Target {
     let theirs = delivery.names.get(from);
     let ours = delivery.names.get(bridge.site()).or(theirs);
-    match theirs.filter(|theirs| ours == Some(theirs)) {
+    match theirs.filter(|theirs| ours == Some(theirs) && delivery.home.is_none()) {
         Some(problem) => Target::Here(problem.clone()),
         None => Target::Nowhere(Code::UnknownProblem),
     }

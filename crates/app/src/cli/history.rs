@@ -154,6 +154,9 @@ struct View {
 #[derive(Debug, Serialize)]
 struct RowView {
     row: i64,
+    /// It is a row of the table of markers.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    apart: bool,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
@@ -185,7 +188,8 @@ impl View {
             texts: rows.iter().map(text).collect(),
         };
         let row = |line: &Line| RowView {
-            row: line.work.get(),
+            row: line.work.apart_number().unwrap_or(line.work.get()),
+            apart: line.work.apart_number().is_some(),
             kind: line.kind.word(),
             origin: is_entry(&line.kind).then(|| history.ledger.origin(line.work)),
             text: line.text.clone(),
@@ -216,7 +220,9 @@ impl View {
                 _ => Tone::Plain,
             };
             let field = |name: &&str| Cell::new(row.fields.get(*name).cloned().flatten().unwrap_or_default(), tone);
-            let left = [Cell::new(row.row.to_string(), tone), Cell::new(&row.words, tone)];
+            // The number of a marker in a table of its own.
+            let number = if row.apart { format!("m{}", row.row) } else { row.row.to_string() };
+            let left = [Cell::new(number, tone), Cell::new(&row.words, tone)];
             table.row(left.into_iter().chain(fields.iter().map(field)).chain([text.clone(), self.peers(row)]));
         }
         render::say(&context.screen.table(&table))?;
