@@ -55,9 +55,9 @@ pub fn keeps(ledger: &Ledger, row: &Row, peer: &SiteName, relay: bool) -> Option
 
 /// Whether an entry goes without its body at first. A third site's entry does, since the peer may have it from another;
 /// and so does what stands behind such a one in the delivery: where the peer lacks the first it takes none of the
-/// others, and no body should cross twice.
+/// others, wanted or not, and no body should cross twice.
 pub fn goes_bare(own: bool, wanted: bool, behind_bare: bool) -> bool {
-    !wanted && (!own || behind_bare)
+    behind_bare || (!own && !wanted)
 }
 
 /// An entry that was sent, as the sender remembers it until the receipt.

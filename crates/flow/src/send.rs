@@ -110,7 +110,10 @@ pub async fn prepare(
         else {
             continue;
         };
-        (delivery.home, delivery.fields) = (introduced.home, introduced.fields);
+        delivery.home = introduced.home;
+        if delivery.entries.iter().any(|entry| entry.text.is_some()) {
+            delivery.fields = introduced.fields;
+        }
         outgoing.deliveries.push(delivery);
         outgoing.memos.push(memo);
     }
@@ -155,6 +158,8 @@ fn write_delivery(
     outgoing: &mut Outgoing,
 ) -> Option<(Delivery, Memo)> {
     let (mut entries, mut sent) = (Vec::new(), Vec::new());
+    // Of a problem that the peer may not even have, no text leaves before the peer wants it.
+    let unlinked = bridge.is_linked() && ledger.name_of(peer).is_none();
     let (mut behind_bare, mut bare_ones) = (false, OriginSet::new());
     for (work, body) in bodies {
         // A row of the snapshot that has no body there is no longer part of the history.
@@ -167,7 +172,8 @@ fn write_delivery(
         };
         let origin = ledger.origin(work);
         let digest = Digest::of(&text);
-        let bare = (bridge.decisions.bare)(ledger.is_own(work), asked.wanted.contains(&origin), behind_bare);
+        let wanted = asked.wanted.contains(&origin);
+        let bare = (bridge.decisions.bare)(ledger.is_own(work), wanted, behind_bare) || (unlinked && !wanted);
         behind_bare |= bare;
         if bare {
             bare_ones.insert(&origin);

@@ -383,3 +383,38 @@ async fn a_peer_cannot_lead_anothers_entries_into_a_foreign_ticket() {
     assert_eq!(c.deliver_to(&a).await, [Code::Unpaired]);
     assert_eq!(a.entries("17"), ["of another customer"]);
 }
+
+#[tokio::test]
+async fn of_a_ticket_that_the_peer_does_not_have_no_text_leaves() {
+    let (a, n) = two(false);
+    a.ticket("17");
+    a.write("17", "for nobody's eyes yet");
+    let line = Line::new(&a.bridge, n.name.clone());
+    let overheard =
+        Overheard { inner: Direct { to: &n, lose_receipts: false, from: a.name.clone() }, texts: Mutex::default() };
+    deliver_once(&a.bridge, &line, &overheard, &Standing).await.unwrap();
+    assert_eq!(*overheard.texts.lock().unwrap(), [None], "only a digest crosses");
+    n.ticket("4711");
+    n.link("4711", &a, "17", false).await;
+    assert_eq!(a.deliver_to(&n).await, []);
+    assert_eq!(n.entries("4711"), ["for nobody's eyes yet"]);
+}
+
+/// Notes the texts that cross.
+struct Overheard<'a> {
+    inner: Direct<'a>,
+    texts: Mutex<Vec<Option<String>>>,
+}
+
+#[async_trait]
+impl Peer for Overheard<'_> {
+    async fn push(&self, push: Push) -> Result<Receipts, PeerError> {
+        let entries = push.deliveries.iter().flat_map(|d| &d.entries);
+        self.texts.lock().unwrap().extend(entries.map(|e| e.text.clone()));
+        self.inner.push(push).await
+    }
+
+    async fn pull(&self, pull: Pull) -> Result<Deliveries, PeerError> {
+        self.inner.pull(pull).await
+    }
+}
