@@ -278,10 +278,13 @@ fn state(
             (Some(reason), _) if reason == Code::NotAllowed.to_string() => {
                 (State::Refused, format!("{reason}; it is tried again only by `landbridge retry`"))
             }
-            (Some(reason), _) => (
-                State::Refused,
-                format!("{reason}; it is tried again with growing pauses, or now by `landbridge retry`"),
-            ),
+            (Some(reason), _) => {
+                let unlinked =
+                    [Code::Unpaired, Code::LinkLost, Code::Conflict].iter().any(|c| *reason == c.to_string());
+                let link = if unlinked { "; say `landbridge link` here or there" } else { "" };
+                let again = "it is tried again with growing pauses, or now by `landbridge retry`";
+                (State::Refused, format!("{reason}{link}; {again}"))
+            }
             _ if ledger.lost_by(peer, row) => (State::Owed, "it lost the entry and is sent it again".into()),
             _ => (State::Owed, "it goes with the next delivery".into()),
         },

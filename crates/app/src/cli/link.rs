@@ -22,7 +22,11 @@ const PAGE_LINKS: usize = 500;
 ///
 /// For `[problem] pairing = "linked"`. It is enough to say it at one of the two sites: a marker is appended to the problem
 /// ("copy in system N as 4711") and travels with the next delivery. A problem has one partner at each site; where it, or the
-/// other one, is linked already with another, nothing is recorded without --replace.
+/// other one, is linked already with another, nothing is recorded without --replace. Both sites have to replace a link:
+/// until the other one does, it refuses the problem as a conflict. What was exchanged before stays where it is.
+///
+/// Where a site creates problems that are not there (`create = true`), link before the bridges run: what was created
+/// meanwhile is linked already.
 ///
 /// With --csv or --query many are linked at once: two columns, the problem here and the peer's. All problems are looked
 /// through first, so that no two here are linked with one there.
@@ -118,7 +122,10 @@ async fn pairs(args: &LinkArgs, site: &Site) -> Result<Vec<Pair>, Failure> {
     for (line, row) in rows {
         let wrong = |why: String| Failure::usage(format!("line {line}: {why}"), "correct it; nothing was recorded");
         let [here, there] = &row[..] else {
-            return Err(wrong(format!("there are {} columns, and two are needed: here, there", row.len())));
+            return Err(wrong(format!(
+                "there {} where two are needed, the problem here and the peer's, with a comma between them",
+                if row.len() == 1 { "is 1 column".to_owned() } else { format!("are {} columns", row.len()) }
+            )));
         };
         let (Some(here), Some(there)) = (here, there) else { continue };
         let problem: ProblemId = here.trim().parse().map_err(|e| wrong(format!("{e}")))?;

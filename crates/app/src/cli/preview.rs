@@ -20,7 +20,8 @@ use crate::site::Site;
 /// would leave. Nothing is written and no peer is asked.
 ///
 /// An entry that a third site wrote goes first without its text, with a digest of it (`bare`): the peer asks for the text
-/// only where it lacks it. Entries that the peer refused before are among those shown, since they are tried again.
+/// only where it lacks it. So does every entry of a problem that is linked with none of the peer's yet; once the peer wants
+/// it, its text leaves, and the shared columns of the problem with it. Entries that the peer refused before are among those shown, since they are tried again.
 ///
 /// With --json each line is one delivery, exactly the JSON object that would stand in the message.
 #[derive(Debug, Args)]

@@ -110,7 +110,8 @@ async fn choose<'c>(
             None => {
                 let why =
                     if yes { "no table is clearly the history" } else { "it is not known which table is the history" };
-                let next = "give the flags of the right one, or run it on a terminal to choose";
+                let next = "run it on a terminal to choose, or give --yes where one of them clearly leads: what may leave is then \
+                            proposed, too. With the flags alone every row may leave: give --share, --insert and --marker with them";
                 Err(Failure::usage(format!("{why}; these may be it:\n{}", listed(found)), next))
             }
         };
