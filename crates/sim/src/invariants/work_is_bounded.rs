@@ -16,9 +16,8 @@ pub fn work_is_bounded(world: &World) -> Result<(), Violation> {
         })
     };
     let trusted = world.plan.links.iter().all(|l| l.trusted || !l.relay);
-    // Where sites number by themselves a body may cross again while they learn each other's names: what is refused until
-    // the markers that link a problem were read comes again. A constant, however many entries there are.
-    let times_max = if world.plan.names == Names::Alike { 1 } else { 3 };
+    // Until a bridge has read the markers that link a problem it refuses what comes for it, and that comes again.
+    let times_max = if world.plan.names == Names::Linked { 3 } else { 1 };
     let seen = locked(&world.seen);
     for ((from, to, problem, origin, text), times) in &seen.bodies {
         if *times > times_max && trusted && !refusable(text) {
