@@ -280,8 +280,13 @@ async fn judge_all(
         let digest = |row: WorkId| bodies.next().flatten().and_then(|b| b.text).map(|t| (row, Digest::of(&t)));
         let texts: BTreeMap<_, _> = rows.into_iter().filter_map(digest).collect();
         case.judge(bridge, deliverer, &texts);
-        if case.link == Link::Forgotten && !is_remembered(&case.ledger, deliverer.from, &case.verdicts) {
-            case.refuse_all(Code::LinkLost);
+        let Some(theirs) = case.delivery.names.get(deliverer.from).filter(|_| bridge.is_linked()) else { continue };
+        let name = ProblemName::new(deliverer.from.clone(), theirs.clone());
+        if case.link != Link::Forgotten || is_remembered(&case.ledger, deliverer.from, &case.verdicts) {
+            bridge.links.trust(&name);
+        } else {
+            let again = bridge.links.is_doubted_again(&name);
+            case.refuse_all(if again { Code::LinkLost } else { Code::Unpaired });
         }
     }
     Ok(())

@@ -124,6 +124,7 @@ impl<'a> Case<'a> {
                         Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
                         Code::Suspended => "the problem is suspended; see `landbridge status`",
                         Code::MarkerText => "its text is a complete marker",
+                        Code::Unpaired => "the sender does not know yet what the problem is called here",
                         Code::LinkLost => {
                             "the sender knows nothing of what was exchanged: its number may be another's after a restore; \
                              look at both, and where they are the same say `landbridge link` at that site"

@@ -5,7 +5,7 @@
 //! What is found here is a guess that is read outside of the transaction; `accept` has it confirmed by the ledger, under
 //! the locks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -66,6 +66,10 @@ struct Known {
     problems: HashMap<Digest, ProblemId>,
     /// The names of each problem, so that one which it no longer has is forgotten.
     names: HashMap<ProblemId, Vec<Digest>>,
+    /// Linked problems of which a delivery came that did not know what they are called here.
+    doubted: HashSet<Digest>,
+    /// What peers call problems of which nothing was exchanged yet, so that no marker says it.
+    heard: HashMap<(ProblemId, SiteName), ProblemId>,
 }
 
 impl Links {
@@ -95,6 +99,40 @@ impl Links {
     /// The problem here that belongs to `name`.
     pub(crate) fn of(&self, name: &ProblemName) -> Option<ProblemId> {
         self.known().problems.get(&key(name)).cloned()
+    }
+
+    /// A delivery for the linked problem of `name` did not know what that is called here. True where the one before did
+    /// not either: then it was prepared after our name had reached the sender, and the sender's problem is another one. The
+    /// first may have been under way while our own delivery said it.
+    pub(crate) fn is_doubted_again(&self, name: &ProblemName) -> bool {
+        !self.known().doubted.insert(key(name))
+    }
+
+    /// A delivery for the linked problem of `name` knew it.
+    pub(crate) fn trust(&self, name: &ProblemName) {
+        self.known().doubted.remove(&key(name));
+    }
+
+    /// A receipt says what `peer` calls `problem`, of which nothing was exchanged yet; or that it is none of its own.
+    pub(crate) fn hear(&self, problem: &ProblemId, peer: &SiteName, name: Option<&ProblemId>) {
+        let at = (problem.clone(), peer.clone());
+        match name {
+            Some(name) => drop(self.known().heard.insert(at, name.clone())),
+            None => drop(self.known().heard.remove(&at)),
+        }
+    }
+
+    /// What a delivery of the problem of `ledger` tells of names: what the markers say, and what `peer` calls it by its own
+    /// receipt. Once a marker says that too, it need not be remembered.
+    pub(crate) fn names(&self, ledger: &Ledger, peer: &SiteName) -> BTreeMap<SiteName, ProblemId> {
+        let mut names = ledger.names();
+        let at = (ledger.problem().clone(), peer.clone());
+        let mut known = self.known();
+        match ledger.name_of(peer) {
+            Some(_) => drop(known.heard.remove(&at)),
+            None => names.extend(known.heard.get(&at).map(|name| (peer.clone(), name.clone()))),
+        }
+        names
     }
 
     /// Every problem was read once.

@@ -158,7 +158,7 @@ fn write_delivery(
     outgoing: &mut Outgoing,
 ) -> Option<(Delivery, Memo)> {
     let (mut entries, mut sent) = (Vec::new(), Vec::new());
-    // Of a problem that the peer may not even have, no text leaves before the peer wants it.
+    // Of a problem that the peer may not even have, no text leaves before the peer wants it: our own go as others' do.
     let unlinked = bridge.is_linked() && ledger.name_of(peer).is_none();
     let (mut behind_bare, mut bare_ones) = (false, OriginSet::new());
     for (work, body) in bodies {
@@ -173,7 +173,7 @@ fn write_delivery(
         let origin = ledger.origin(work);
         let digest = Digest::of(&text);
         let wanted = asked.wanted.contains(&origin);
-        let bare = (bridge.decisions.bare)(ledger.is_own(work), wanted, behind_bare) || (unlinked && !wanted);
+        let bare = (bridge.decisions.bare)(ledger.is_own(work) && !unlinked, wanted, behind_bare);
         behind_bare |= bare;
         if bare {
             bare_ones.insert(&origin);
@@ -192,6 +192,7 @@ fn write_delivery(
     }
     let believed = ledger.exchanged(peer);
     let belief = Belief::of(&believed);
-    let delivery = Delivery { names: ledger.names(), home: None, fields: Default::default(), belief, entries };
+    let names = bridge.links.names(ledger, peer);
+    let delivery = Delivery { names, home: None, fields: Default::default(), belief, entries };
     Some((delivery, Memo { problem: ledger.problem().clone(), believed, sent, bare: bare_ones }))
 }

@@ -86,6 +86,11 @@ fn conclude(
     observer.event(&Event::RefusedByPeer { peer, problem, refused: &refused });
     observer.event(&Event::Diverged { peer, problem, missing: &diverged(&memo.believed, receipt) });
 
+    if bridge.is_linked() {
+        let is_none_there = refused.iter().any(|(_, _, refusal)| concerns_problem(refusal.code));
+        bridge.links.hear(problem, peer, receipt.names.get(peer).filter(|_| !is_none_there));
+    }
+
     // A peer that wants again what was just sent with its body, or whose receipt cannot be marked, has to wait.
     let sent_bare = memo.sent.iter().any(|s| wanted.contains(&s.origin) && memo.bare.contains(&s.origin));
     let mut waiting = IdSet::new();

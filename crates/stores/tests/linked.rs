@@ -12,6 +12,7 @@ use landbridge_flow::accept::accept;
 use landbridge_flow::exchange::{Line, deliver_once};
 use landbridge_flow::operator::{LinkOutcome, Pair, learn_links, link};
 use landbridge_flow::ports::{Clock, Peer};
+use landbridge_flow::send::{Due, prepare};
 use landbridge_flow::{Bridge, Event, Observer, Pairing, PeerError, PeerPolicy};
 use landbridge_stores::memory::{Linked, MemoryOptions, MemoryProblem, MemoryRow, MemoryStore};
 
@@ -262,6 +263,7 @@ async fn a_number_that_a_restored_receiver_gives_to_another_customer_gets_nothin
     let n = n.started_again(false);
     a.write("17", "more of customer one");
     assert_eq!(a.deliver_to(&n).await, [Code::LinkLost]);
+    assert_eq!(n.deliver_to(&a).await, [Code::Unpaired], "it may have been under way when N heard A's name for it");
     assert_eq!(n.deliver_to(&a).await, [Code::LinkLost]);
     assert_eq!(n.entries("4711"), ["customer two"]);
     assert_eq!(a.entries("17"), ["customer one", "more of customer one"]);
@@ -284,12 +286,31 @@ async fn a_number_that_a_restored_sender_gives_to_another_customer_brings_nothin
         a.ticket("17");
         a.write("17", "customer two");
         let a = a.started_again(create);
+        assert_eq!(a.deliver_to(&n).await, [Code::Unpaired], "it may have been under way when A heard N's name for it");
         assert_eq!(a.deliver_to(&n).await, [Code::LinkLost]);
         n.write(&theirs, "more of customer one");
         assert_eq!(n.deliver_to(&a).await, [Code::LinkLost]);
         assert_eq!(n.entries(&theirs), ["customer one", "more of customer one"]);
         assert_eq!(a.entries("17"), ["customer two"]);
     }
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_under_way_when_the_link_became_known_raises_no_alarm() {
+    let (a, n) = two(false);
+    a.ticket("17");
+    n.ticket("4711");
+    assert_eq!(n.link("4711", &a, "17", false).await, LinkOutcome::Linked);
+    a.write("17", "from A");
+    let due = [(p("17"), Due::default())].into();
+    let under_way = prepare(&a.bridge, &n.name, 100, due).await.unwrap().deliveries;
+    n.write("4711", "from N");
+    assert_eq!(n.deliver_to(&a).await, []);
+    // It was prepared before A knew what N calls the ticket, and N has heard from A since.
+    let receipt = accept(&n.bridge, &a.name, &under_way).await.unwrap().remove(0);
+    assert_eq!(receipt.refused.iter().map(|r| r.refusal.code).collect::<Vec<_>>(), [Code::Unpaired]);
+    assert_eq!(a.deliver_to(&n).await, []);
+    assert_eq!(n.entries("4711"), ["from N", "from A"]);
 }
 
 #[tokio::test]

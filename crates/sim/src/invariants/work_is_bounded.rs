@@ -1,7 +1,6 @@
 //! §11.7: work for n new entries is O(n). Where nothing fails, a body crosses a link once, and never where it came from.
 
 use crate::executor::locked;
-use crate::plan::Names;
 use crate::world::{Violation, World};
 
 /// Whether it holds of the whole world. Where messages are lost they are sent again, so only calm worlds are looked at.
@@ -16,11 +15,9 @@ pub fn work_is_bounded(world: &World) -> Result<(), Violation> {
         })
     };
     let trusted = world.plan.links.iter().all(|l| l.trusted || !l.relay);
-    // Until a bridge has read the markers that link a problem it refuses what comes for it, and that comes again.
-    let times_max = if world.plan.names == Names::Linked { 3 } else { 1 };
     let seen = locked(&world.seen);
     for ((from, to, problem, origin, text), times) in &seen.bodies {
-        if *times > times_max && trusted && !refusable(text) {
+        if *times > 1 && trusted && !refusable(text) {
             let (from, to) = (&world.plan.sites[*from].name, &world.plan.sites[*to].name);
             let what = format!("{origin} of {problem} crossed from {from} to {to} {times} times");
             return Err(Violation { invariant: "bounded work (§11.7)", what });
