@@ -21,8 +21,7 @@ use crate::append::append_cases;
 use crate::bridge::{Bridge, PeerPolicy};
 use crate::case::{Case, refuse};
 use crate::error::StoreError;
-use crate::operator::learn_all_links;
-use crate::pairing::{Target, create, targets};
+use crate::pairing::{Target, create, learn_all_links, targets};
 use crate::ports::{Mode, NewProblem, ProblemRows, Txn};
 
 /// How often targets are looked for again because somebody linked or created a problem meanwhile.
@@ -35,39 +34,31 @@ const ROUNDS_MAX: usize = 8;
 /// A problem is in one delivery. Where sites number alike and it is in two, nothing is said of the second; where they do
 /// not, two problems there may be linked with one here, which is told to the second when the first is through.
 pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
-    let mut receipts = vec![Receipt::default(); deliveries.len()];
-    let mut left: Vec<usize> = (0..deliveries.len()).collect();
-    for _ in 0..if bridge.is_linked() { ROUNDS_MAX } else { 1 } {
-        let batch: Vec<_> = left.iter().filter_map(|at| deliveries.get(*at)).cloned().collect();
-        let mut seen = HashSet::new();
-        let first: Vec<_> = targets(bridge, from, &batch)
-            .await?
-            .into_iter()
-            .map(|target| matches!(target, Target::Nowhere(_)) || seen.insert(target))
-            .collect();
-        let (now, later): (Vec<_>, Vec<_>) = left.into_iter().zip(first).partition(|(_, first)| *first);
-        let batch: Vec<_> = now.iter().filter_map(|(at, _)| deliveries.get(*at)).cloned().collect();
-        for ((at, _), receipt) in now.into_iter().zip(accept_apart(bridge, from, &batch).await?) {
-            receipts[at] = receipt;
-        }
-        left = later.into_iter().map(|(at, _)| at).collect();
-        if left.is_empty() {
+    let mut receipts = accept_apart(bridge, from, deliveries).await?;
+    for _ in 1..ROUNDS_MAX {
+        let left: Vec<_> = (0..receipts.len()).filter(|at| receipts[*at].is_none()).collect();
+        if left.is_empty() || !bridge.is_linked() {
             break;
         }
-    }
-    if bridge.is_linked() {
-        // So many for one problem are no receipts that got lost.
-        let why = (Refusal::of(Code::Conflict), reason(Code::Conflict).to_owned());
-        for at in left {
-            receipts[at] = not_paired(bridge, from, &deliveries[at], &why);
+        let batch: Vec<_> = left.iter().filter_map(|at| deliveries.get(*at)).cloned().collect();
+        for (at, receipt) in left.into_iter().zip(accept_apart(bridge, from, &batch).await?) {
+            receipts[at] = receipt;
         }
     }
-    Ok(receipts)
+    // So many for one problem are no receipts that got lost.
+    let why = (Refusal::of(Code::Conflict), reason(Code::Conflict).to_owned());
+    let unsaid =
+        |delivery| if bridge.is_linked() { not_paired(bridge, from, delivery, &why) } else { Receipt::default() };
+    Ok(receipts
+        .into_iter()
+        .zip(deliveries)
+        .map(|(receipt, delivery)| receipt.unwrap_or_else(|| unsaid(delivery)))
+        .collect())
 }
 
 /// One transaction, or, where the database looks at a constraint only when it commits, as few as find the entry at
-/// fault.
-async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
+/// fault. Nothing is said of a delivery to where another of the transaction goes.
+async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Answers, StoreError> {
     let refusal = match accept_once(bridge, from, deliveries).await {
         Err(StoreError::Row { refusal, detail }) => (refusal, detail),
         done => return done,
@@ -82,17 +73,17 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
                     refuse(bridge, from, problem, &entry.origin, refusal.0, &refusal.1, &mut receipt);
                 }
             }
-            Ok(vec![receipt])
+            Ok(vec![Some(receipt)])
         }
         [one] => {
             let (first, second) = one.entries.split_at(one.entries.len() / 2);
             let mut half = Delivery { entries: first.to_vec(), ..one.clone() };
             let accepted = Box::pin(accept_apart(bridge, from, std::slice::from_ref(&half))).await?;
-            let mut receipt = accepted.into_iter().next().unwrap_or_default();
+            let mut receipt = accepted.into_iter().flatten().next().unwrap_or_default();
             if !receipt.wanted.is_empty() {
                 // Nothing is appended past a missing body, so the second half waits for it whole.
                 second.iter().for_each(|entry| receipt.wanted.insert(&entry.origin));
-                return Ok(vec![receipt]);
+                return Ok(vec![Some(receipt)]);
             }
             // Had the first half come alone, its receipt would have told the sender what the problem is called here.
             if let Some(here) = receipt.names.get(bridge.site()) {
@@ -100,11 +91,11 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
             }
             half.entries = second.to_vec();
             let accepted = Box::pin(accept_apart(bridge, from, &[half])).await?;
-            let rest = accepted.into_iter().next().unwrap_or_default();
+            let rest = accepted.into_iter().flatten().next().unwrap_or_default();
             receipt.holds.extend(&rest.holds);
             receipt.wanted.extend(&rest.wanted);
             receipt.refused.extend(rest.refused);
-            Ok(vec![receipt])
+            Ok(vec![Some(receipt)])
         }
         many => {
             let (first, second) = many.split_at(many.len() / 2);
@@ -115,12 +106,15 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
     }
 }
 
+/// A receipt for each delivery of a transaction, or nothing yet.
+type Answers = Vec<Option<Receipt>>;
+
 /// How a delivery's problem is called in what an operator reads, where it was not found here.
 fn called<'a>(bridge: &Bridge, from: &SiteName, delivery: &'a Delivery) -> Option<&'a ProblemId> {
     delivery.names.get(bridge.site()).or_else(|| delivery.names.get(from))
 }
 
-async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
+async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Answers, StoreError> {
     let policy = bridge.peers.get(from).cloned().unwrap_or_default();
     for _ in 0..TARGET_TRIES_MAX {
         if let Some(receipts) = accept_under_locks(bridge, from, &policy, deliveries).await? {
@@ -130,17 +124,17 @@ async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) 
     Err(StoreError::Taken)
 }
 
-/// Where each delivery goes; none to where another goes, since both would be judged by what is there before either.
+/// Where each delivery goes, and which of them wait for another that goes to the same place.
 async fn find_targets(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Target>, StoreError> {
     let mut found = targets(bridge, from, deliveries).await?;
     if !bridge.links.is_whole() && found.iter().any(|target| matches!(target, Target::New(_))) {
-        learn_all_links(bridge).await?;
+        learn_all_links(bridge, &|_| ()).await?;
         found = targets(bridge, from, deliveries).await?;
     }
     let mut seen = HashSet::new();
     for target in &mut found {
         if !matches!(target, Target::Nowhere(_)) && !seen.insert(target.clone()) {
-            *target = Target::Nowhere(Code::Conflict);
+            *target = Target::Later;
         }
     }
     Ok(found)
@@ -152,7 +146,7 @@ async fn accept_under_locks(
     from: &SiteName,
     policy: &PeerPolicy,
     deliveries: &[Delivery],
-) -> Result<Option<Vec<Receipt>>, StoreError> {
+) -> Result<Option<Answers>, StoreError> {
     let deliverer = Deliverer { from, relay_from: &policy.relay_from, entry_bytes_max: bridge.limits.entry_bytes_max };
     let mut targets = find_targets(bridge, from, deliveries).await?;
     let mut txn = bridge.store.begin(Mode::Write).await?;
@@ -165,21 +159,25 @@ async fn accept_under_locks(
     let problems: Vec<_> = targets.iter().filter_map(here).collect();
     let mut read = txn.rows(&problems, Some(from)).await?.into_iter();
     let mut cases = Vec::with_capacity(deliveries.len());
-    let mut receipts = Vec::with_capacity(deliveries.len());
+    let mut answers = Vec::with_capacity(deliveries.len());
     for (at, (delivery, target)) in deliveries.iter().zip(&targets).enumerate() {
         let found = match target {
+            Target::Later => {
+                answers.push(Answer::Later);
+                continue;
+            }
             Target::Here(problem) => read.next().map(|read| pair(bridge, from, delivery, problem, read)),
             Target::New(home) => Some(Ok(Case::not_here(bridge, &deliverer, home, delivery))),
             Target::Nowhere(code) => Some(Err(*code)),
         };
         match found.unwrap_or(Err(Code::UnknownProblem)) {
             Ok(case) => {
-                receipts.push(None);
+                answers.push(Answer::Case);
                 cases.push(case);
             }
             Err(code) => {
                 let why = refused.remove(&at).unwrap_or((Refusal::of(code), reason(code).to_owned()));
-                receipts.push(Some(not_paired(bridge, from, delivery, &why)));
+                answers.push(Answer::Given(not_paired(bridge, from, delivery, &why)));
             }
         }
     }
@@ -188,7 +186,22 @@ async fn accept_under_locks(
     txn.commit().await?;
 
     let mut done = cases.iter().map(|case| case.receipt(bridge, policy, from));
-    Ok(Some(receipts.into_iter().filter_map(|refused| refused.or_else(|| done.next())).collect()))
+    let answer = |answer| match answer {
+        Answer::Case => done.next(),
+        Answer::Given(receipt) => Some(receipt),
+        Answer::Later => None,
+    };
+    Ok(Some(answers.into_iter().map(answer).collect()))
+}
+
+/// What comes of one delivery of a transaction.
+enum Answer {
+    /// The receipt of the next case.
+    Case,
+    /// This receipt: there is no problem for it.
+    Given(Receipt),
+    /// Nothing in this transaction.
+    Later,
 }
 
 /// Creates the problems to which something can be appended, under the locks of their home names. Whose problem the table

@@ -4,7 +4,7 @@ use landbridge_core::message::Refusal;
 use thiserror::Error;
 
 /// A store did not do what it was asked. Each adapter translates its driver's errors into these, at its edge.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum StoreError {
     /// The application took the number first. Nothing is wrong; the transaction is tried again.
     #[error("a row of that number was appended by somebody else meanwhile")]

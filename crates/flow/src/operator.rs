@@ -100,29 +100,6 @@ pub enum LinkOutcome {
     Suspended,
 }
 
-/// Reads what these problems are linked with, for [`link`] to know.
-pub async fn learn_links(bridge: &Bridge, problems: &[ProblemId]) -> Result<(), StoreError> {
-    let mut txn = bridge.store.begin(Mode::Read).await?;
-    for (problem, read) in problems.iter().zip(txn.rows(problems, None).await?) {
-        bridge.ledger(problem, &read.rows);
-    }
-    Ok(())
-}
-
-/// Reads what all problems are linked with. A problem that somebody linked by hand is found by nothing else, so no other
-/// is created in its place before this was done once.
-pub async fn learn_all_links(bridge: &Bridge) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let page = crate::survey::page(bridge, after.as_ref()).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.clone());
-        learn_links(bridge, &page).await?;
-    }
-    bridge.links.are_all_read();
-    Ok(())
-}
-
 /// Records that these problems here and `peer`'s are the same. `replace`: also where either is linked with another.
 /// `dry`: only says what would come of it. Which problems are linked is known of those that [`Bridge::ledger`] has read.
 pub async fn link(

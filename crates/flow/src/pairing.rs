@@ -16,6 +16,7 @@ use landbridge_core::{Digest, Ledger, ProblemId, ProblemName, SiteName};
 use crate::bridge::{Bridge, PeerPolicy};
 use crate::error::StoreError;
 use crate::ports::{Mode, NewProblem, Shard, Txn};
+use crate::survey;
 
 /// How problems of two sites are matched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) enum Target {
     New(ProblemName),
     /// Nowhere.
     Nowhere(Code),
+    /// To where another delivery of the same transaction goes: both would be judged by what is there before either.
+    Later,
 }
 
 impl Target {
@@ -47,7 +50,7 @@ impl Target {
         match self {
             Target::Here(problem) => Some(Shard::of(problem)),
             Target::New(home) => Some(Shard::of_name(home)),
-            Target::Nowhere(_) => None,
+            Target::Nowhere(_) | Target::Later => None,
         }
     }
 }
@@ -150,6 +153,30 @@ fn key(name: &ProblemName) -> Digest {
     Digest::of(&name.to_string())
 }
 
+/// Reads what these problems are linked with.
+pub async fn learn_links(bridge: &Bridge, problems: &[ProblemId]) -> Result<(), StoreError> {
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    for (problem, read) in problems.iter().zip(txn.rows(problems, None).await?) {
+        bridge.ledger(problem, &read.rows);
+    }
+    Ok(())
+}
+
+/// Reads what all problems are linked with, and tells how many were read with each page. A problem that somebody linked by
+/// hand is found by nothing else, so no other is created in its place before this was done once.
+pub async fn learn_all_links(bridge: &Bridge, read: &(dyn Fn(usize) + Sync)) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = survey::page(bridge, after.as_ref()).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        learn_links(bridge, &page).await?;
+        read(page.len());
+    }
+    bridge.links.are_all_read();
+    Ok(())
+}
+
 /// Where each of `deliveries` goes.
 pub(crate) async fn targets(
     bridge: &Bridge,
@@ -159,18 +186,27 @@ pub(crate) async fn targets(
     let Pairing::Linked { create } = bridge.pairing else {
         return Ok(deliveries.iter().map(|d| same_id(bridge, from, d)).collect());
     };
-    let by_name: Vec<_> = deliveries.iter().map(|d| by_hint(bridge, from, d)).collect();
-    let searched: Vec<_> = deliveries.iter().zip(&by_name).filter(|(_, t)| t.is_none()).map(|(d, _)| d).collect();
-    let mut linked = by_link_column(bridge, from, &searched).await?.into_iter();
+    let mut found: Vec<_> = deliveries.iter().map(|d| by_hint(bridge, from, d)).collect();
+    let more = by_link_column(bridge, from, &unfound(deliveries, &found)).await?;
+    fill(&mut found, more);
+    let more = by_third_name(bridge, from, &unfound(deliveries, &found)).await?;
+    fill(&mut found, more);
     let policy = bridge.peers.get(from).cloned().unwrap_or_default();
-    let target = |(delivery, hint): (&Delivery, Option<Target>)| {
-        let found = hint.or_else(|| linked.next().flatten());
-        found.or_else(|| by_third_name(bridge, from, delivery)).unwrap_or_else(|| {
-            let home = home(bridge, from, &policy, delivery);
-            home.filter(|_| create).map_or(Target::Nowhere(Code::Unpaired), Target::New)
-        })
+    let nowhere = |delivery| {
+        let home = home(bridge, from, &policy, delivery).filter(|_| create);
+        home.map_or(Target::Nowhere(Code::Unpaired), Target::New)
     };
-    Ok(deliveries.iter().zip(by_name).map(target).collect())
+    Ok(deliveries.iter().zip(found).map(|(delivery, found)| found.unwrap_or_else(|| nowhere(delivery))).collect())
+}
+
+/// The deliveries that nothing was found for yet.
+fn unfound<'a>(deliveries: &'a [Delivery], found: &[Option<Target>]) -> Vec<&'a Delivery> {
+    deliveries.iter().zip(found).filter(|(_, found)| found.is_none()).map(|(delivery, _)| delivery).collect()
+}
+
+/// Puts what was found for those into their places.
+fn fill(found: &mut [Option<Target>], more: Vec<Option<Target>>) {
+    found.iter_mut().filter(|found| found.is_none()).zip(more).for_each(|(found, more)| *found = more);
 }
 
 /// Sites number alike, so it is the sender's id; a sender that thinks that we call it otherwise, or that numbers by itself
@@ -222,11 +258,26 @@ async fn by_link_column(
 }
 
 /// By what markers here say of a third site's name: two sites that are both linked with it meet. Whoever may not speak
-/// for that site leads nothing but its own entries there, and only into a problem that it may see.
-fn by_third_name(bridge: &Bridge, from: &SiteName, delivery: &Delivery) -> Option<Target> {
-    let named = delivery.names.iter().filter(|(site, _)| *site != from && *site != bridge.site());
-    let named = named.map(|(site, problem)| ProblemName::new(site.clone(), problem.clone()));
-    delivery.home.iter().cloned().chain(named).find_map(|name| bridge.links.of(&name)).map(Target::Here)
+/// for that site leads nothing but its own entries there, and only into a problem that it may see; of one that is hidden it
+/// finds out nothing.
+async fn by_third_name(
+    bridge: &Bridge,
+    from: &SiteName,
+    deliveries: &[&Delivery],
+) -> Result<Vec<Option<Target>>, StoreError> {
+    let hint = |delivery: &&Delivery| {
+        let named = delivery.names.iter().filter(|(site, _)| *site != from && *site != bridge.site());
+        let named = named.map(|(site, problem)| ProblemName::new(site.clone(), problem.clone()));
+        delivery.home.iter().cloned().chain(named).find_map(|name| bridge.links.of(&name))
+    };
+    let hints: Vec<_> = deliveries.iter().map(hint).collect();
+    let problems: Vec<_> = hints.iter().flatten().cloned().collect();
+    if problems.is_empty() {
+        return Ok(vec![None; deliveries.len()]);
+    }
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let mut visible = txn.rows(&problems, None).await?.into_iter().map(|read| read.visible);
+    Ok(hints.into_iter().map(|hint| hint.filter(|_| visible.next() == Some(true)).map(Target::Here)).collect())
 }
 
 /// The home name of a problem that may be created on the sender's word: the sender's own, or one of a site that it may

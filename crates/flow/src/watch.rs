@@ -14,8 +14,8 @@ use landbridge_core::Digest;
 use crate::bridge::{Bridge, Event};
 use crate::error::StoreError;
 use crate::exchange::Line;
-use crate::operator::learn_links;
 use crate::pace::Backoff;
+use crate::pairing::learn_links;
 use crate::ports::{Clock, Swept};
 
 /// Problems that one page of a sweep has.

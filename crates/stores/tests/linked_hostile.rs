@@ -9,7 +9,8 @@ use landbridge_core::message::{Belief, Code, Delivery, Entry, Receipt};
 use landbridge_core::{Keyring, ProblemId, Scribe, SiteName};
 use landbridge_flow::accept::accept;
 use landbridge_flow::bridge::Unobserved;
-use landbridge_flow::operator::{LinkOutcome, Pair, learn_links, link, resign};
+use landbridge_flow::operator::{LinkOutcome, Pair, link, resign};
+use landbridge_flow::pairing::learn_links;
 use landbridge_flow::{Bridge, Pairing, PeerPolicy};
 use landbridge_stores::memory::{Linked, MemoryOptions, MemoryProblem, MemoryStore};
 
@@ -225,7 +226,6 @@ async fn a_site_that_numbers_alike_takes_nothing_of_one_that_does_not() {
 }
 
 #[tokio::test]
-#[ignore = "where tickets are created, a hidden one that is linked with a third site answers otherwise than none"]
 async fn a_peer_does_not_find_out_that_a_third_sites_ticket_is_here_but_hidden() {
     let hidden = MemoryOptions {
         phrases: vec!["copy in system".into()],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use landbridge_core::{ProblemId, SiteName};
 use landbridge_flow::operator::{self, LinkOutcome, Pair};
-use landbridge_flow::survey;
+use landbridge_flow::pairing::learn_all_links;
 use serde::Serialize;
 
 use super::Context;
@@ -94,7 +94,9 @@ pub async fn run(args: &LinkArgs, context: &Context) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Configuration, "problems have the same id at every site here", next));
     }
     let pairs = pairs(args, &site).await?;
-    learn(&site).await?;
+    let bar = render::progress("problems looked through", None);
+    learn_all_links(&site.bridge, &|read| bar.inc(read as u64)).await?;
+    bar.finish_and_clear();
     let mut outcomes = Vec::with_capacity(pairs.len());
     let bar = render::progress("links", Some(pairs.len() as u64));
     for page in pairs.chunks(PAGE_LINKS) {
@@ -163,21 +165,6 @@ fn from_csv(file: &Path) -> Result<Vec<(u64, Row)>, Failure> {
         rows.push((line, record.iter().map(|value| Some(value.to_owned())).collect()));
     }
     Ok(rows)
-}
-
-/// Reads what all problems are linked with already.
-async fn learn(site: &Site) -> Result<(), Failure> {
-    let bar = render::progress("problems looked through", None);
-    let mut after = None;
-    loop {
-        let page = survey::page(&site.bridge, after.as_ref()).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.clone());
-        operator::learn_links(&site.bridge, &page).await?;
-        bar.inc(page.len() as u64);
-    }
-    bar.finish_and_clear();
-    Ok(())
 }
 
 fn print(

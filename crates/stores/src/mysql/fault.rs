@@ -196,20 +196,6 @@ pub(super) fn key(message: &str) -> Option<&str> {
     Some(key.rsplit_once('.').map_or(key, |(_, key)| key))
 }
 
-/// The same error once more, for the calls after the one that it ended the transaction in.
-pub(super) fn again(e: &StoreError) -> StoreError {
-    match e {
-        StoreError::Taken => StoreError::Taken,
-        StoreError::Row { refusal, detail } => StoreError::Row { refusal: *refusal, detail: detail.clone() },
-        StoreError::Busy(s) => StoreError::Busy(s.clone()),
-        StoreError::Gone(s) => StoreError::Gone(s.clone()),
-        StoreError::Full(s) => StoreError::Full(s.clone()),
-        StoreError::ReadOnly(s) => StoreError::ReadOnly(s.clone()),
-        StoreError::Mapping(s) => StoreError::Mapping(s.clone()),
-        StoreError::Broken(s) => StoreError::Broken(s.clone()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{Append, Body, Condition, Mode, NewProblem, ProblemRows, Shard, Swept, Txn};
 
-use super::fault::{Trouble, again};
+use super::fault::Trouble;
 use super::pool::{Pool, Session};
 use super::schema::Table;
 use super::{Plan, append, problems, read, statements, values};
@@ -42,7 +42,7 @@ impl MysqlTxn {
     /// The connection, for one call. Whoever takes it tells [`MysqlTxn::leave`] how that went.
     fn enter(&mut self) -> Result<(&mut Session, Arc<Plan>), StoreError> {
         if let Some(e) = &self.ended {
-            return Err(again(e));
+            return Err(e.clone());
         }
         let session = self.session.as_mut().ok_or_else(|| StoreError::Broken("the transaction is over".to_owned()))?;
         session.in_call = true;
@@ -60,7 +60,7 @@ impl MysqlTxn {
         if let Err(e) = &done
             && !matches!(e, StoreError::Row { .. } | StoreError::Taken)
         {
-            self.ended = Some(again(e));
+            self.ended = Some(e.clone());
         }
         if let Some(session) = &mut self.session {
             session.in_call = lost;

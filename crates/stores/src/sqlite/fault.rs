@@ -92,17 +92,3 @@ fn constraint(extended: i32, said: String) -> StoreError {
         _ => row(Code::Constraint, said),
     }
 }
-
-/// The same error once more, for the calls after the one that it ended the transaction in.
-pub(super) fn again(e: &StoreError) -> StoreError {
-    match e {
-        StoreError::Taken => StoreError::Taken,
-        StoreError::Row { refusal, detail } => StoreError::Row { refusal: *refusal, detail: detail.clone() },
-        StoreError::Busy(s) => StoreError::Busy(s.clone()),
-        StoreError::Gone(s) => StoreError::Gone(s.clone()),
-        StoreError::Full(s) => StoreError::Full(s.clone()),
-        StoreError::ReadOnly(s) => StoreError::ReadOnly(s.clone()),
-        StoreError::Mapping(s) => StoreError::Mapping(s.clone()),
-        StoreError::Broken(s) => StoreError::Broken(s.clone()),
-    }
-}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use landbridge_flow::StoreError;
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::{Trouble, again};
+use super::fault::Trouble;
 use super::{Plan, statements};
 
 /// How many prepared statements a connection keeps.
@@ -75,14 +75,14 @@ impl Session {
         job: impl FnOnce(&Connection, &Plan) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
         if let Some(e) = &self.ended {
-            return Err(again(e));
+            return Err(e.clone());
         }
         let result = job(&self.connection, &self.plan).map_err(|e| e.translate(&self.plan.path));
         if let Err(e) = &result
             && self.open
             && self.connection.is_autocommit()
         {
-            self.ended = Some(again(e));
+            self.ended = Some(e.clone());
         }
         result
     }
