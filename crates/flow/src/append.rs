@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::ports::{Append, Body, Kind, Txn};
 
 /// How often a transaction is tried again because the application took a number first.
-pub(crate) const TAKEN_TRIES_MAX: usize = 100;
+const TAKEN_TRIES_MAX: usize = 100;
 
 /// Appends entries and markers of all cases; halves the cases where the table does not take something.
 pub(crate) async fn append_cases(
@@ -57,13 +57,24 @@ pub(crate) async fn append_cases(
 
 /// What is made of a number that somebody always takes first: the table hides the rows that have it, or a trigger
 /// changes numbers. The row is refused alone, instead of holding up all others without end.
-pub(crate) fn never_free() -> StoreError {
+fn never_free() -> StoreError {
     StoreError::Row {
         refusal: Refusal::of(Code::Constraint),
         detail: format!(
             "the next number was taken {TAKEN_TRIES_MAX} times by rows that this user does not see: no policy may hide rows \
              of the history, and no trigger may change their numbers"
         ),
+    }
+}
+
+/// What a whole transaction came to; nothing where somebody else took a number first and it is to be tried again.
+pub(crate) fn unless_taken<T>(done: Result<T, StoreError>, tries: &mut usize) -> Result<Option<T>, StoreError> {
+    match done {
+        Err(StoreError::Taken) if *tries < TAKEN_TRIES_MAX => {
+            *tries += 1;
+            Ok(None)
+        }
+        done => done.map(Some).map_err(refused_if_taken),
     }
 }
 

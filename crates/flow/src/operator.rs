@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use landbridge_core::{Group, IdSet, Ledger, Marker, ProblemId, ProblemName, Scribe, SiteName, WorkId};
 use thiserror::Error;
 
-use crate::append::append_and_read_back;
+use crate::append::{append_and_read_back, unless_taken};
 use crate::bridge::{Bridge, shards};
-use crate::error::{Remedy, StoreError};
+use crate::error::StoreError;
 use crate::ports::{Append, Kind, Mode, Txn};
 use crate::settle::markers;
 
@@ -110,6 +110,7 @@ pub async fn link(
     dry: bool,
 ) -> Result<Vec<LinkOutcome>, StoreError> {
     let problems: Vec<_> = pairs.iter().map(|pair| pair.problem.clone()).collect();
+    let mut tries = 1;
     loop {
         let mut txn = bridge.store.begin(if dry { Mode::Read } else { Mode::Write }).await?;
         if !dry {
@@ -140,9 +141,8 @@ pub async fn link(
         if dry || appends.is_empty() {
             return Ok(outcomes);
         }
-        match write(txn, &appends).await {
-            Err(taken) if taken.remedy().0 == Remedy::Now => continue,
-            done => return done.map(|()| outcomes),
+        if unless_taken(write(txn, &appends).await, &mut tries)?.is_some() {
+            return Ok(outcomes);
         }
     }
 }
@@ -186,6 +186,7 @@ pub async fn resign(
 
 /// Records that the text in `row` is an entry, although it is a complete marker that does not verify.
 pub async fn disown(bridge: &Bridge, problem: &ProblemId, row: WorkId) -> Result<(), OperatorError> {
+    let mut tries = 1;
     loop {
         let mut txn = bridge.store.begin(Mode::Write).await?;
         txn.lock(&shards([problem])).await?;
@@ -197,9 +198,8 @@ pub async fn disown(bridge: &Bridge, problem: &ProblemId, row: WorkId) -> Result
         let mut own = Marker::for_peer(bridge.site().clone());
         own.say(Group::Held, IdSet::from_iter([row]));
         let appends = markers(bridge, &ledger, bridge.site(), own)?;
-        match write(txn, &appends).await {
-            Err(taken) if taken.remedy().0 == Remedy::Now => continue,
-            done => return Ok(done?),
+        if unless_taken(write(txn, &appends).await, &mut tries)?.is_some() {
+            return Ok(());
         }
     }
 }
@@ -217,6 +217,7 @@ async fn record(
     vouch: bool,
     word: &Word<'_>,
 ) -> Result<Recorded, StoreError> {
+    let mut tries = 1;
     loop {
         let mut txn = bridge.store.begin(if dry { Mode::Read } else { Mode::Write }).await?;
         if !dry {
@@ -239,9 +240,8 @@ async fn record(
         if dry || appends.is_empty() {
             return Ok(recorded);
         }
-        match write(txn, &appends).await {
-            Err(taken) if taken.remedy().0 == Remedy::Now => continue,
-            done => return done.map(|()| recorded),
+        if unless_taken(write(txn, &appends).await, &mut tries)?.is_some() {
+            return Ok(recorded);
         }
     }
 }

@@ -7,7 +7,7 @@ use landbridge_core::message::{Code, Receipt, Refusal};
 use landbridge_core::pending::diverged;
 use landbridge_core::{Digest, Group, IdSet, Ledger, Marker, Origin, OriginSet, ProblemId, SiteName, WorkId};
 
-use crate::append::{TAKEN_TRIES_MAX, append_and_read_back, never_free};
+use crate::append::{append_and_read_back, unless_taken};
 use crate::bridge::{Bridge, Event, shards};
 use crate::error::StoreError;
 use crate::ports::{Append, Body, Kind, Mode};
@@ -114,13 +114,12 @@ async fn mark_apart(
 ) -> Result<(), StoreError> {
     let mut tries = 1;
     let failed = loop {
-        match mark(bridge, peer, pairs).await {
-            Ok(counted) => {
+        match unless_taken(mark(bridge, peer, pairs).await, &mut tries) {
+            Ok(Some(counted)) => {
                 marked.extend(counted);
                 return Ok(());
             }
-            Err(StoreError::Taken) if tries < TAKEN_TRIES_MAX => tries += 1,
-            Err(StoreError::Taken) => break never_free(),
+            Ok(None) => {}
             Err(failed) => break failed,
         }
     };
