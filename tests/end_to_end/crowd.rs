@@ -96,7 +96,7 @@ fn play(name: &str, one: impl Into<At>, n: impl Into<At>, scale: &Scale) {
         bridges.push((Who::Second(Box::new(second)), Some(bridge)));
     }
     let mut trouble = Trouble::new(&pair, bridges, scale, seed);
-    let job = Job { rows: scale.entries.div_ceil(2 * WRITERS), problems: scale.problems, seed };
+    let job = Job::new(scale.entries.div_ceil(2 * WRITERS), scale.problems, seed);
     let mut writers: Vec<_> =
         [&pair.one, &pair.n].into_iter().flat_map(|desk| (0..WRITERS).map(|w| writer::start(desk, w, &job))).collect();
     let mut last = Instant::now();

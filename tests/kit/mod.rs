@@ -17,4 +17,5 @@ pub mod server;
 pub mod sql;
 pub mod systems;
 pub mod wait;
+pub mod wire;
 pub mod writer;
