@@ -15,6 +15,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod adopted;
 mod crowd;
 mod hostile;
 mod linked;

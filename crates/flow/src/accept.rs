@@ -24,8 +24,9 @@ use crate::error::StoreError;
 use crate::pairing::{Target, create, learn_all_links, targets};
 use crate::ports::{Mode, NewProblem, ProblemRows, Txn};
 
-/// How often targets are looked for again because somebody linked or created a problem meanwhile.
-const TARGET_TRIES_MAX: usize = 16;
+/// How often a transaction is begun again, because somebody linked or created a problem meanwhile, or because the
+/// application's transaction and this one waited for each other.
+const TRIES_MAX: usize = 16;
 /// How many deliveries of one batch to one problem are taken, one after the other.
 const ROUNDS_MAX: usize = 8;
 
@@ -116,12 +117,16 @@ fn called<'a>(bridge: &Bridge, from: &SiteName, delivery: &'a Delivery) -> Optio
 
 async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Answers, StoreError> {
     let policy = bridge.peers.get(from).cloned().unwrap_or_default();
-    for _ in 0..TARGET_TRIES_MAX {
-        if let Some(receipts) = accept_under_locks(bridge, from, &policy, deliveries).await? {
-            return Ok(receipts);
+    let mut last = StoreError::Taken;
+    for _ in 0..TRIES_MAX {
+        match accept_under_locks(bridge, from, &policy, deliveries).await {
+            Ok(Some(receipts)) => return Ok(receipts),
+            Ok(None) => {}
+            Err(deadlock @ StoreError::Deadlock(_)) => last = deadlock,
+            Err(failed) => return Err(failed),
         }
     }
-    Err(StoreError::Taken)
+    Err(last)
 }
 
 /// Where each delivery goes, and which of them wait for another that goes to the same place.

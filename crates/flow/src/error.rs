@@ -9,6 +9,10 @@ pub enum StoreError {
     /// The application took the number first. Nothing is wrong; the transaction is tried again.
     #[error("a row of that number was appended by somebody else meanwhile")]
     Taken,
+    /// Another transaction and this one waited for each other, and the database ended this one. Nothing is wrong; the
+    /// whole transaction is tried again.
+    #[error("another transaction was in the way, and the database ended this one: {0}")]
+    Deadlock(String),
     /// At least one of the rows that were appended is not taken by the table.
     #[error("a row was not taken: {refusal} ({detail})")]
     Row {
@@ -86,7 +90,7 @@ impl StoreError {
     /// Who can help, and with which next step.
     pub fn remedy(&self) -> (Remedy, &'static str) {
         match self {
-            StoreError::Taken => (Remedy::Now, "nothing to do; it is tried again"),
+            StoreError::Taken | StoreError::Deadlock(_) => (Remedy::Now, "nothing to do; it is tried again"),
             StoreError::Busy(_) => (Remedy::Later, "end the program that holds the lock, or wait for it"),
             StoreError::Gone(_) => (Remedy::Later, "start the database, or correct [database] url"),
             StoreError::Full(_) => (Remedy::Later, "free room on the disk of the database; then it goes on by itself"),
