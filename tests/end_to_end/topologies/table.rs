@@ -24,27 +24,25 @@ pub struct Line<'a> {
     pub traffic: &'a BTreeMap<Way, Traffic>,
 }
 
+const HEADING: [&str; 15] = [
+    "topology", "links", "entries", "due", "texts", "relayed", "digests", "never", "once", "own+", "relay+",
+    "messages", "KiB", "B/e/l", "struck",
+];
+
+/// A line of right-aligned cells, the first and the last left-aligned.
+fn line(cells: [String; 15], took: &str) -> String {
+    let widths = [10, 5, 7, 6, 6, 7, 7, 6, 6, 5, 6, 8, 7, 5, 32];
+    let cell = |(at, (cell, width)): (usize, (String, usize))| {
+        if at == 0 || at == 14 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+    };
+    let cells: Vec<_> = cells.into_iter().zip(widths).enumerate().map(cell).collect();
+    format!("{}  {took:>8}\n", cells.join("  "))
+}
+
 impl Table {
     /// A table of one topology, with its heading.
     pub fn new() -> Self {
-        Self(format!(
-            "{:<10} {:>5} {:>7} {:>6} | {:>6} {:>7} {:>8} | {:>6} {:>6} {:>6} | {:>8} {:>7} {:>6} | {:<28} {:>6}\n",
-            "topology",
-            "links",
-            "entries",
-            "due",
-            "texts",
-            "relayed",
-            "digests",
-            "never",
-            "once",
-            "again",
-            "messages",
-            "KiB",
-            "B/e/l",
-            "struck",
-            "took",
-        ))
+        Self(line(HEADING.map(str::to_owned), "took"))
     }
 
     /// Adds a line.
@@ -69,25 +67,24 @@ impl Table {
         let relayed_again = links.values().filter(|[_, relayed]| *relayed > 1).count();
         let never = line.entries * line.plan.links.len() - once - again;
         let per = bytes / (line.entries * line.plan.links.len()).max(1) as u64;
-        self.0 += &format!(
-            "{:<10} {:>5} {:>7} {:>6} | {:>6} {:>7} {:>8} | {:>6} {:>6} {:>6} {:>6} | {:>8} {:>7} {:>6} | {:<32} {:>4.1} s\n",
-            line.plan.name,
-            line.plan.links.len(),
-            line.entries,
-            line.due,
-            texts,
-            relayed,
-            digests,
-            never,
-            once,
-            again - relayed_again,
-            relayed_again,
-            messages,
-            bytes / 1024,
-            per,
-            line.strikes,
-            line.took.as_secs_f64(),
-        );
+        let cells = [
+            line.plan.name.clone(),
+            line.plan.links.len().to_string(),
+            line.entries.to_string(),
+            line.due.to_string(),
+            texts.to_string(),
+            relayed.to_string(),
+            digests.to_string(),
+            never.to_string(),
+            once.to_string(),
+            (again - relayed_again).to_string(),
+            relayed_again.to_string(),
+            messages.to_string(),
+            (bytes / 1024).to_string(),
+            per.to_string(),
+            line.strikes.clone(),
+        ];
+        self.0 += &self::line(cells, &format!("{:.1} s", line.took.as_secs_f64()));
     }
 
     /// Prints it in one piece, since tests run side by side.

@@ -88,8 +88,9 @@ pub async fn run(args: &AdoptArgs, context: &Context) -> Result<Exit, Failure> {
             are(counted.unlinked)
         );
     }
-    let passed_over = only.as_ref().map_or(0, |only| only.values().map(IdSet::len).sum()) - counted.rows;
-    if only.is_some() && passed_over > 0 {
+    let named: u64 = only.iter().flat_map(BTreeMap::values).map(IdSet::len).sum();
+    let passed_over = named.saturating_sub(counted.rows);
+    if passed_over > 0 {
         text += &format!(
             " Of what the query names, {} passed over: not shared now, held already, linked with none, or not there.",
             if passed_over == 1 { "1 row is".to_owned() } else { format!("{} are", count(passed_over, "row")) }
