@@ -88,7 +88,7 @@ fn play_one(plan: &Plan, servers: &Servers, scale: &Scale, table: &mut Table) {
     let begun = Instant::now();
     let writers = world.write(&everybody, 0, scale.rows.0, seed);
     world.wait_for(writers, Trouble::none());
-    let (tables, due) = judge_all(&mut world);
+    let (tables, due, unanswered) = judge_all(&mut world);
     let peace = world.wire.ways();
     let entries = |tables: &[Vec<Row>]| judge::shareable(tables);
     let before = (entries(&tables), due);
@@ -96,11 +96,11 @@ fn play_one(plan: &Plan, servers: &Servers, scale: &Scale, table: &mut Table) {
         plan,
         entries: before.0,
         due,
-        strikes: "nothing".to_owned(),
+        strikes: if unanswered == 0 { "nothing".to_owned() } else { format!("nothing; {unanswered} too late") },
         took: begun.elapsed(),
         traffic: &peace,
     });
-    if plan.is_tree() {
+    if plan.is_tree() && unanswered == 0 {
         let texts: u32 = peace.values().flat_map(|way| way.entries.values()).map(|crossed| crossed.bodies).sum();
         assert_eq!(texts as usize, due, "{}: one text for each copy, and none besides", plan.name);
     }
@@ -113,7 +113,7 @@ fn play_one(plan: &Plan, servers: &Servers, scale: &Scale, table: &mut Table) {
     let trouble = Trouble::new(seed, scale.kills, scale.server_kills, scale.cuts, (crossed, until));
     let writers = world.write(&everybody, 1, scale.rows.1, seed + 100);
     world.wait_for(writers, trouble);
-    let (tables, due) = judge_all(&mut world);
+    let (tables, due, _) = judge_all(&mut world);
     let Scale { kills, server_kills, cuts, .. } = scale;
     table.add(&Line {
         plan,
@@ -125,8 +125,8 @@ fn play_one(plan: &Plan, servers: &Servers, scale: &Scale, table: &mut Table) {
     });
 }
 
-/// Waits until all is in step and judges it. The tables, and how many copies there are.
-fn judge_all(world: &mut World<'_>) -> (Vec<Vec<Row>>, usize) {
+/// Waits until all is in step and judges it. The tables, how many copies there are, and how many texts had no receipt.
+fn judge_all(world: &mut World<'_>) -> (Vec<Vec<Row>>, usize, u32) {
     let plan = world.plan;
     let due = judge::due(plan, &world.tables());
     world.wait_until_in_step(&due);
@@ -135,7 +135,7 @@ fn judge_all(world: &mut World<'_>) -> (Vec<Vec<Row>>, usize) {
     if plan.keeps_order() {
         assert!(judge::causes_stand_before_effects(plan, &tables) > 0, "{}: nobody answered anybody", plan.name);
     }
-    judge::texts_crossed_once(world, &world.wire.ways());
+    let unanswered = judge::texts_crossed_once(world, &world.wire.ways());
     assert!(world.refused().iter().all(|refused| *refused == 0), "{}: something was refused", plan.name);
-    (tables, due.iter().sum())
+    (tables, due.iter().sum(), unanswered)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::kit::desk::{Row, is_marker};
+use crate::kit::desk::{Desk, Row, is_marker};
 use crate::kit::wire::{Crossings, Traffic, Way};
 use crate::kit::writer::kind;
 
@@ -112,13 +112,17 @@ pub fn causes_stand_before_effects(plan: &Plan, tables: &[Vec<Row>]) -> usize {
 
 /// How often texts crossed, by what was heard so far. In words, for each entry and each way from one site to another:
 ///
-/// - a text that the sender has from others crosses once, and once more for each time that no receipt came back for it:
-///   after a lost receipt it goes as a digest again;
-/// - a text of the sender's own crosses once, and once more for each time that no receipt came back for it or the sender,
-///   its database or the connection was struck before it had recorded the receipt;
+/// - a text that the sender has from others crosses once, and once more for each time that no receipt came back for it
+///   although it had arrived in vain: after a lost receipt it goes as a digest again;
+/// - a text of the sender's own crosses once, and once more for each time that no receipt came back for it, or that the
+///   sender, its database or the connection was struck before it had recorded the receipt;
 /// - no text crosses a link in both directions, and nothing at all goes back to where it was written.
-pub fn texts_crossed_once(world: &World<'_>, ways: &BTreeMap<Way, Traffic>) {
-    let nothing = Crossings::default();
+///
+/// Where nothing is struck every delivery has a receipt and every text crosses once, unless the machine is so busy that
+/// somebody gives up waiting. How many deliveries of a text had no receipt.
+pub fn texts_crossed_once(world: &World<'_>, ways: &BTreeMap<Way, Traffic>) -> u32 {
+    let (nothing, mut unanswered) = (Crossings::default(), 0);
+    let gave_up: Vec<_> = world.desks.iter().map(database_failed).collect();
     for (way, traffic) in ways {
         let sender = place(&way.0).unwrap();
         let back = ways.get(&(way.1.clone(), way.0.clone()));
@@ -128,15 +132,21 @@ pub fn texts_crossed_once(world: &World<'_>, ways: &BTreeMap<Way, Traffic>) {
             let what = || format!("{}: {origin} of {problem} from {} to {}", world.plan.name, way.0, way.1);
             assert_ne!(place(&way.1), Some(writer), "{} went back to where it was written", what());
             let struck = if writer == sender { world.strikes[sender] } else { 0 };
-            assert!(crossed.bodies <= 1 + crossed.unanswered + struck, "{}: {crossed:?}, {struck} strikes", what());
+            let once = crossed.bodies <= 1 + crossed.unanswered + struck || (writer == sender && gave_up[sender]);
+            assert!(once, "{}: {crossed:?}, {struck} strikes", what());
+            unanswered += crossed.unanswered;
             let back = back.and_then(|back| back.entries.get(entry)).unwrap_or(&nothing);
             let both = (crossed.bodies - crossed.unanswered.min(crossed.bodies), back.bodies - back.unanswered);
             assert!(both.0 == 0 || both.1 == 0, "{}: {crossed:?} and back {back:?}", what());
-            if world.strikes.iter().all(|strikes| *strikes == 0) {
-                assert_eq!(crossed.unanswered, 0, "{}", what());
-            }
         }
     }
+    unanswered
+}
+
+/// Whether the bridge of a site has said that its database failed, be it that it waited too long for a lock.
+fn database_failed(desk: &Desk) -> bool {
+    let said = std::fs::read_to_string(desk.config.with_file_name("stderr")).unwrap();
+    said.contains(" WARN the database")
 }
 
 /// How many entries the writers of all sites made shareable.

@@ -13,7 +13,7 @@ use crate::kit::host::{At, Host};
 use crate::kit::proxy::Proxy;
 use crate::kit::schema::{COMMENTS, HELPDESK, TICKETS};
 use crate::kit::sql::Vendor;
-use crate::kit::wait::{LOOK, wait_until};
+use crate::kit::wait::{LOOK, PATIENCE};
 use crate::kit::wire::Wire;
 use crate::kit::writer::{self, Job, problem};
 
@@ -191,17 +191,19 @@ impl<'a> World<'a> {
     pub fn wait_until_in_step(&self, due: &[usize]) {
         for (desk, due) in self.desks.iter().zip(due) {
             let others = || NAMES[..self.plan.sites].iter().filter(|name| **name != desk.site);
-            wait_until(&format!("site {} has {due} entries of others", desk.site), || {
+            wait_while_it_goes_on(&format!("site {} has {due} entries of others", desk.site), || {
                 let have: usize = others().map(|name| desk.count(&format!("{name}/"))).sum();
-                std::thread::sleep(LOOK * u32::from(have < *due));
-                have >= *due
+                due.saturating_sub(have) as u64
             });
         }
         for desk in &self.desks {
-            wait_until(&format!("site {} owes nothing but what was refused", desk.site), || {
+            wait_while_it_goes_on(&format!("site {} owes nothing but what was refused", desk.site), || {
                 let status = desk.status();
-                let peers = status["peers"].as_array().unwrap();
-                peers.iter().all(|peer| peer["pending"] == peer["refused"]["count"])
+                let owed = |peer: &serde_json::Value| {
+                    let [pending, refused] = [&peer["pending"], &peer["refused"]["count"]].map(|n| n.as_u64().unwrap());
+                    pending.abs_diff(refused)
+                };
+                status["peers"].as_array().unwrap().iter().map(owed).sum()
             });
         }
     }
@@ -225,6 +227,26 @@ impl<'a> World<'a> {
             peers.iter().map(|peer| peer["refused"]["count"].as_u64().unwrap()).sum()
         };
         self.desks.iter().map(refused).collect()
+    }
+}
+
+/// Waits until nothing is left. Fails when it has not become less, or more, for a long time.
+fn wait_while_it_goes_on(what: &str, mut left: impl FnMut() -> u64) {
+    let (mut since, mut last) = (Instant::now(), u64::MAX);
+    loop {
+        let now = left();
+        if now == 0 {
+            return;
+        }
+        if now != last {
+            (since, last) = (Instant::now(), now);
+        }
+        assert!(
+            since.elapsed() < PATIENCE,
+            "for {} s it does not come true that {what}: {now} left",
+            PATIENCE.as_secs()
+        );
+        std::thread::sleep(2 * LOOK);
     }
 }
 
