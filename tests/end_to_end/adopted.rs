@@ -86,6 +86,7 @@ fn histories_copied_by_hand_are_bridged_without_doubling_and_what_is_new_flows()
     assert_eq!((open(&pair.one), open(&pair.n)), (all.clone(), all));
     for desk in [&pair.one, &pair.n] {
         // Nothing wants a person's eye: what was adopted is no divergence and differs in nothing.
+        desk.run(&["verify"]).ends(DONE);
         desk.run(&["status"]).ends(DONE);
     }
 }
@@ -187,6 +188,7 @@ fn tickets_that_are_numbered_differently_are_linked_at_both_sites_and_then_adopt
         assert_eq!(at_1.len(), 6, "{at_1:?}");
     }
     for desk in [&pair.one, &pair.n] {
+        desk.run(&["verify"]).ends(DONE);
         desk.run(&["status"]).ends(DONE);
     }
 }

@@ -12,6 +12,7 @@ mod world;
 
 use std::time::Instant;
 
+use crate::kit::command::DONE;
 use crate::kit::desk::Row;
 use plan::Plan;
 use table::{Line, Table};
@@ -114,6 +115,10 @@ fn play_one(plan: &Plan, servers: &Servers, scale: &Scale, table: &mut Table) {
     let writers = world.write(&everybody, 1, scale.rows.1, seed + 100);
     world.wait_for(writers, trouble);
     let (tables, due, _) = judge_all(&mut world);
+    if plan.sites == 3 {
+        // What was killed and cut has left no difference between any two.
+        world.desks.iter().for_each(|desk| drop(desk.run(&["verify"]).ends(DONE)));
+    }
     let Scale { kills, server_kills, cuts, .. } = scale;
     table.add(&Line {
         plan,

@@ -115,7 +115,8 @@ pub fn causes_stand_before_effects(plan: &Plan, tables: &[Vec<Row>]) -> usize {
 /// - a text that the sender has from others crosses once, and once more for each time that no receipt came back for it
 ///   although it had arrived in vain: after a lost receipt it goes as a digest again;
 /// - a text of the sender's own crosses once, and once more for each time that no receipt came back for it, or that the
-///   sender, its database or the connection was struck before it had recorded the receipt;
+///   sender, its database or the connection was struck before it had recorded the receipt; or the receiver, where that
+///   brought the receipt with a pull, since nobody waits for the answer any more;
 /// - no text crosses a link in both directions, and nothing at all goes back to where it was written.
 ///
 /// Where nothing is struck every delivery has a receipt and every text crosses once, unless the machine is so busy that
@@ -124,14 +125,15 @@ pub fn texts_crossed_once(world: &World<'_>, ways: &BTreeMap<Way, Traffic>) -> u
     let (nothing, mut unanswered) = (Crossings::default(), 0);
     let gave_up: Vec<_> = world.desks.iter().map(database_failed).collect();
     for (way, traffic) in ways {
-        let sender = place(&way.0).unwrap();
+        let (sender, receiver) = (place(&way.0).unwrap(), place(&way.1).unwrap());
         let back = ways.get(&(way.1.clone(), way.0.clone()));
         for (entry, crossed) in &traffic.entries {
             let (problem, origin) = entry;
             let writer = place(origin).unwrap();
             let what = || format!("{}: {origin} of {problem} from {} to {}", world.plan.name, way.0, way.1);
-            assert_ne!(place(&way.1), Some(writer), "{} went back to where it was written", what());
-            let struck = if writer == sender { world.strikes[sender] } else { 0 };
+            assert_ne!(receiver, writer, "{} went back to where it was written", what());
+            let brought = if world.plan.is_pulled(sender, receiver) { world.strikes[receiver] } else { 0 };
+            let struck = if writer == sender { world.strikes[sender] + brought } else { 0 };
             let once = crossed.bodies <= 1 + crossed.unanswered + struck || (writer == sender && gave_up[sender]);
             assert!(once, "{}: {crossed:?}, {struck} strikes", what());
             unanswered += crossed.unanswered;

@@ -87,6 +87,11 @@ impl Plan {
         self.links.iter().any(|link| link.b == site || (link.a == site && link.both_dial))
     }
 
+    /// Whether `to` pulls what `from` has for it.
+    pub fn is_pulled(&self, from: usize, to: usize) -> bool {
+        self.links.iter().any(|link| (link.a, link.b) == (to, from) && !link.both_dial)
+    }
+
     /// The sites that are to have an entry of `site`, its own among them: every hop of some path admits it. `house`: the
     /// entry is one of the house.
     pub fn entitled(&self, site: usize, house: bool) -> BTreeSet<usize> {
