@@ -154,7 +154,8 @@ fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
 }
 
 async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]) -> Result<Summary, Failure> {
-    let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding)));
+    let linked = site.bridge.is_linked();
+    let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked)));
     let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
     let here = lost_here(found);
     let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
@@ -165,12 +166,13 @@ async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]
     Ok(Summary { rows_again, rows_back, accepted: true, left })
 }
 
-/// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose.
-fn all_lost_there(finding: &Finding) -> Missing {
+/// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose. Not where sites number
+/// differently: its number may be another ticket's there by now, and that nothing was exchanged would link the two.
+fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
     match &finding.found {
         Found::Lacking { there, .. } => there.clone(),
-        Found::Unseen { exchanged } => Missing { origins: exchanged.clone(), texts: vec![] },
-        Found::LinkLost { .. } => Missing::default(),
+        Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), texts: vec![] },
+        Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
     }
 }
 
