@@ -53,7 +53,7 @@ impl Site {
         bridge.pauses = pauses(&config);
         bridge.pairing = config.pairing;
         let path = config.path.clone();
-        bridge.repairs = Arc::new(move |peer| lock::is_repairing(&path, peer));
+        bridge.repairs = Arc::new(move |peer| lock::repairs(&path, peer));
         Self { config, bridge: Arc::new(bridge), cache }
     }
 

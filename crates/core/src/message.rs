@@ -209,6 +209,8 @@ pub enum Code {
     LinkLost,
     /// The receiver's problem, or the sender's, is linked with another one.
     Conflict,
+    /// The sender gives as its own what the receiver gave it: its markers are gone.
+    Echo,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,
@@ -229,6 +231,7 @@ impl fmt::Display for Code {
             Code::Unpaired => "unpaired",
             Code::LinkLost => "link lost",
             Code::Conflict => "conflict",
+            Code::Echo => "echo",
             Code::Other => "other",
         })
     }

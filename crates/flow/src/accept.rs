@@ -156,7 +156,7 @@ async fn accept_under_locks(
         from,
         relay_from: &policy.relay_from,
         entry_bytes_max: bridge.limits.entry_bytes_max,
-        gives_back: (bridge.repairs)(from),
+        repair: (bridge.repairs)(from),
     };
     let mut targets = find_targets(bridge, from, deliveries).await?;
     let mut txn = bridge.store.begin(Mode::Write).await?;
@@ -294,7 +294,12 @@ async fn judge_all(
     txn: &mut dyn Txn,
     cases: &mut [Case<'_>],
 ) -> Result<(), StoreError> {
-    let lookups = |case: &Case<'_>| judge::lookups(&case.ledger, &case.read.rows, deliverer, &case.delivery.entries);
+    let lookups = |case: &Case<'_>| {
+        let (ledger, rows) = (&case.ledger, &case.read.rows);
+        let mut wanted = judge::lookups(ledger, rows, deliverer, &case.delivery.entries);
+        wanted.extend(judge::more_lookups(ledger, rows, deliverer, case.met(deliverer.from)));
+        wanted
+    };
     let wanted: Vec<_> = cases.iter().map(lookups).collect();
     let asked: Vec<_> =
         cases.iter().zip(&wanted).flat_map(|(case, rows)| rows.iter().map(|w| (case.problem.clone(), *w))).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge_core::entry::Row;
-use landbridge_core::judge::{self, Deliverer, Verdict};
+use landbridge_core::judge::{self, Deliverer, Repair, Verdict};
 use landbridge_core::message::{Entry, Receipt, Refusal};
 use landbridge_core::pairing;
 use landbridge_core::pending::{self, Sent};
@@ -126,8 +126,8 @@ impl Decisions {
     };
 }
 
-/// Says with which peers an operator repairs the exchange right now (DESIGN §5).
-pub type Repairs = Arc<dyn Fn(&SiteName) -> bool + Send + Sync>;
+/// Says what an operator repairs of the exchange with a peer right now (DESIGN §5).
+pub type Repairs = Arc<dyn Fn(&SiteName) -> Repair + Send + Sync>;
 
 /// One site: its store, who it is, and with whom it speaks.
 pub struct Bridge {
@@ -151,7 +151,7 @@ pub struct Bridge {
     pub pairing: Pairing,
     /// What markers say of other sites' names.
     pub links: Links,
-    /// From whom this site takes back what it wrote itself.
+    /// From whom this site takes back what it lost.
     pub repairs: Repairs,
 }
 
@@ -175,7 +175,7 @@ impl Bridge {
             decisions: Decisions::DESIGN,
             pairing: Pairing::SameId,
             links: Links::default(),
-            repairs: Arc::new(|_| false),
+            repairs: Arc::new(|_| Repair::Nothing),
         }
     }
 

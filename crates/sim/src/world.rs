@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use landbridge_core::judge::Repair;
 use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::{Keyring, OriginSet, ProblemId, Scribe, SiteName};
 use landbridge_flow::bridge::{Bridge, Decisions, Event, Limits, Observer, Pauses, PeerPolicy};
@@ -456,7 +457,7 @@ impl World {
         }
         bridge.decisions = self.wrong.decisions;
         let repairing = self.repairing.clone();
-        bridge.repairs = Arc::new(move |_| *locked(&repairing));
+        bridge.repairs = Arc::new(move |_| if *locked(&repairing) { Repair::GivesBack } else { Repair::Nothing });
         bridge.pauses = Pauses {
             gather: Duration::from_secs(1),
             retry_first: Duration::from_secs(1),
