@@ -145,6 +145,12 @@ fn keep(
                 diverged.insert(key);
             }
         }
+        Note::Recorded { failed } => {
+            txn.execute("delete from unrecorded", [])?;
+            if let Some(why) = failed {
+                txn.execute("insert into unrecorded values (?1)", [why])?;
+            }
+        }
         Note::Withheld { problem, row, why } => {
             let values = params![problem.as_str(), row.get(), why];
             txn.execute("insert or replace into withheld values (?1, ?2, ?3)", values)?;
