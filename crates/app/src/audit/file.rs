@@ -72,6 +72,8 @@ struct Held {
 struct Behind {
     head: Head,
     file: Option<String>,
+    /// Whether it certainly is the newest: whoever says so holds it locked.
+    newest: bool,
 }
 
 /// The end of a record that nobody is about to write.
@@ -136,7 +138,7 @@ impl RecordFile {
             Ok(mut old) => {
                 self.flush(&mut old)?;
                 let aside = self.move_aside(&old.head.seq.to_string())?;
-                let behind = Behind { head: old.head, file: name(&aside) };
+                let behind = Behind { head: old.head, file: name(&aside), newest: true };
                 // The old one stays locked until the new one is there: whoever waits for it finds that one.
                 let held = self.hold(None, Some(behind), word("the end of the former file was as it should be"))?;
                 *known = Some(self.write(held)?);
@@ -170,7 +172,7 @@ impl RecordFile {
             });
         }
         let aside = self.move_aside(&format!("{}.unchecked", head.map_or(0, |head| head.seq)))?;
-        let behind = head.map(|head| Behind { head, file: name(&aside) });
+        let behind = head.map(|head| Behind { head, file: name(&aside), newest: true });
         Ok((Some(aside), behind))
     }
 
@@ -249,7 +251,8 @@ impl RecordFile {
             Err(error) => return Err(error),
         };
         let is_it = |path: &PathBuf| fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == mine.id);
-        Ok(Behind { head, file: self.siblings().into_iter().find(is_it).and_then(|path| name(&path)) })
+        let file = self.siblings().into_iter().find(is_it).and_then(|path| name(&path));
+        Ok(Behind { head, file, newest: false })
     }
 
     /// A file that this process did not write to yet.
@@ -262,7 +265,9 @@ impl RecordFile {
     ) -> Result<Held, AuditError> {
         let (head, tail) = self.end_of(&mut file.0)?;
         let Some(head) = head else {
-            let behind = behind.or_else(|| self.newest_sibling());
+            // Others may have begun files since this process wrote.
+            let others = if behind.as_ref().is_some_and(|behind| behind.newest) { None } else { self.newest_sibling() };
+            let behind = behind.into_iter().chain(others).max_by_key(|behind| behind.head.seq);
             let after = behind.as_ref().map(|b| After { file: b.file.clone(), seq: b.head.seq, hash: b.head.hash });
             let head = behind.map_or(Head::NONE, |behind| behind.head);
             let mut held = Held { file, id, out: Vec::new(), head, new: true };
@@ -319,6 +324,9 @@ impl RecordFile {
     /// The bytes behind the last line, which get a line end where they have none.
     fn torn(&self, held: &mut Held, tail: &Tail) -> Result<Option<Torn>, AuditError> {
         if tail.torn_from == tail.end {
+            if tail.unended {
+                held.out.push(b'\n');
+            }
             return Ok(None);
         }
         let mut hasher = blake3::Hasher::new();
@@ -429,7 +437,7 @@ impl RecordFile {
         let end = |path: PathBuf| {
             let mut file = File::open(&path).ok()?;
             self.patiently(|| file.try_lock_shared()).ok()?;
-            Some(Behind { head: self.end_of(&mut file).ok()?.0?, file: name(&path) })
+            Some(Behind { head: self.end_of(&mut file).ok()?.0?, file: name(&path), newest: false })
         };
         self.siblings().into_iter().filter_map(end).max_by_key(|behind| behind.head.seq)
     }

@@ -17,6 +17,8 @@ pub struct Tail {
     pub torn_from: u64,
     /// Where the file ends.
     pub end: u64,
+    /// Whether that line has no line end: it is whole, and the write stopped right behind it.
+    pub unended: bool,
 }
 
 /// Why a file has no such end.
@@ -42,31 +44,32 @@ pub fn tail(file: &mut File) -> Result<Tail, TailError> {
     let end = file.metadata()?.len();
     let mut back = Back { file, from: end, held: Vec::new() };
     let (mut last, mut torn_from, mut before): (Option<Read>, u64, Option<Head>) = (None, end, None);
+    let mut unended = false;
     while let Some((from, bytes)) = back.next()? {
         let (line, ended) = match bytes.split_last() {
             Some((b'\n', line)) => (line, true),
             _ => (bytes.as_slice(), false),
         };
         match read(line) {
-            Ok(line) if ended => {
+            Ok(line) => {
+                unended |= !ended;
                 let is_next = before.is_none_or(|before| before == line.head);
                 if !is_next {
                     // What was found behind it does not go on from it: there is a hole between them.
-                    (last, torn_from) = (None, from + bytes.len() as u64);
+                    (last, torn_from, unended) = (None, from + bytes.len() as u64, false);
                 }
                 before = Some(Head { seq: line.head.seq.saturating_sub(1), hash: line.line.prev });
                 let begins = !matches!(&line.line.what, What::Leaving(leaving) if leaving.batch.0 > 1);
                 last.get_or_insert(line);
                 if begins {
-                    return Ok(Tail { last, torn_from, end });
+                    return Ok(Tail { last, torn_from, end, unended });
                 }
             }
-            Ok(_) => torn_from = from,
-            Err(_) if is_torn(line) => (last, torn_from, before) = (None, from, None),
+            Err(_) if is_torn(line) => (last, torn_from, before, unended) = (None, from, None, false),
             Err(_) => return Err(TailError::Broken(from)),
         }
     }
-    Ok(Tail { last, torn_from, end })
+    Ok(Tail { last, torn_from, end, unended })
 }
 
 /// Lines from the end to the beginning.

@@ -128,6 +128,8 @@ pub struct Verifier<'k> {
     garbage: Option<Garbage>,
     batch: Option<(u32, u32)>,
     search: Option<Search>,
+    /// Where the files end in torn bytes.
+    torn_end: Option<u64>,
     report: Report,
 }
 
@@ -164,6 +166,7 @@ impl<'k> Verifier<'k> {
             garbage: None,
             batch: None,
             search: None,
+            torn_end: None,
             report: Report::default(),
         }
     }
@@ -171,7 +174,7 @@ impl<'k> Verifier<'k> {
     /// The lines of the next file follow.
     pub fn begin_file(&mut self, name: &str) {
         self.end_file();
-        (self.file, self.line) = (name.to_owned(), 0);
+        (self.file, self.line, self.torn_end) = (name.to_owned(), 0, None);
     }
 
     /// The next line, without its line end; `ended`: whether it has one. The line, where it is genuine.
@@ -183,12 +186,8 @@ impl<'k> Verifier<'k> {
             return None;
         }
         match read {
-            Ok(read) if ended => self.whole(read, bytes),
-            Ok(_) => {
-                // Whole but for its line end: it was not all written.
-                self.spoilt(bytes, ended);
-                None
-            }
+            // Whole but for its line end, it is whole: the next writer puts that behind it.
+            Ok(read) => self.whole(read, bytes, ended),
             Err(_) if chain::is_torn(bytes) || self.garbage.is_some() => {
                 self.spoilt(bytes, ended);
                 None
@@ -221,14 +220,14 @@ impl<'k> Verifier<'k> {
         self.at.unwrap_or(Head::NONE)
     }
 
-    fn whole(&mut self, read: Read, bytes: &[u8]) -> Option<Line> {
+    fn whole(&mut self, read: Read, bytes: &[u8], ended: bool) -> Option<Line> {
         let before = match self.at {
             Some(before) => before,
             None => self.first(&read)?,
         };
         if !read.continues(before) {
             if self.garbage.is_some() {
-                self.spoilt(bytes, true);
+                self.spoilt(bytes, ended);
                 if let Some(garbage) = &mut self.garbage {
                     garbage.holds_lines = true;
                     garbage.replaces |= read.head.seq == before.seq.wrapping_add(2);
@@ -279,6 +278,10 @@ impl<'k> Verifier<'k> {
             }
             What::Begin { after: None, .. } => Head::NONE,
             _ => {
+                if let Some(garbage) = self.garbage.take() {
+                    self.unexplained(&garbage, How::Changed);
+                    return None;
+                }
                 self.wrong(How::Missing, "the first line of a file is missing before it", Search::Later(Head::NONE));
                 return None;
             }
@@ -303,7 +306,7 @@ impl<'k> Verifier<'k> {
             (How::Missing, why, Search::Later(before))
         } else {
             let why = format!("it is number {}, which stands further up", read.head.seq);
-            (How::Inserted, why, Search::Later(before))
+            (How::Inserted, why, Search::Next(before))
         };
         self.wrong(how, &why, search);
     }
@@ -406,6 +409,7 @@ impl<'k> Verifier<'k> {
         if garbage.holds_lines {
             self.unexplained(&garbage, How::Torn);
         } else {
+            self.torn_end = Some(garbage.line);
             self.torn(garbage.line, garbage.bytes, None);
         }
     }
@@ -423,8 +427,11 @@ impl<'k> Verifier<'k> {
         match search {
             Search::Next(before) => {
                 self.search = None;
+                let skips = read.as_ref().is_some_and(|read| read.head.seq == before.seq.wrapping_add(2));
                 if goes_on(before) {
                     (wrong.how, wrong.why) = (How::Inserted, "the lines around it belong together".to_owned());
+                } else if skips && wrong.how == How::Inserted {
+                    (wrong.how, wrong.why) = (How::Changed, "another line stands in its place".to_owned());
                 }
             }
             Search::Later(before) if goes_on(before) && wrong.how == How::Missing => {
@@ -455,7 +462,8 @@ impl<'k> Verifier<'k> {
         } else {
             (How::Changed, format!("number {} has another hash than the head that was kept elsewhere", head.seq))
         };
-        report.wrong = Some(Wrong { file: self.file.clone(), line: self.line, seq: head.seq, how, why });
+        let line = self.torn_end.unwrap_or(self.line + 1);
+        report.wrong = Some(Wrong { file: self.file.clone(), line, seq: head.seq, how, why });
     }
 }
 
