@@ -176,6 +176,8 @@ fn write_and_relay(heard: &Heard) {
     let (status, answer) = post(one.address.unwrap(), TOKEN_OF_C, "/v1/push", &push);
     assert_eq!((status, &answer["receipts"][0]["holds"]["C"]), (200, &"1-2".into()), "{answer}");
     one.stop();
+    // It could not reach N, and has recorded what it tried to send: the story begins with a new record.
+    let _ = std::fs::remove_file(heard.one.folder.join("egress.audit"));
     heard.one.append("ABC", &["behind those of C"]);
 }
 
@@ -326,7 +328,7 @@ fn rotated_by_a_rename_or_by_the_command_the_record_goes_on() {
     args.extend(files.iter().map(|file| file.to_str().unwrap()));
     let said = pair.one.run(&args).ends(DONE).out;
     assert!(said.contains("4 entries that left") && said.contains("It goes on from the head given"), "{said}");
-    args.remove(4);
+    args.remove(5);
     pair.one.run(&args).ends(PERSON);
 }
 
@@ -367,7 +369,7 @@ fn on_a_full_disk_nothing_leaves_and_with_room_it_goes_on_by_itself() {
          dd if=/dev/zero of=\"$1/small/filler\" bs=4096 2> /dev/null
          site() { \"$program\" --config \"$folder/site-1/landbridge.toml\" \"$@\"; }
          program=$0 folder=$1
-         site run 2> \"$1/run.err\" & bridge=$!
+         \"$0\" --config \"$1/site-1/landbridge.toml\" run > /dev/null 2> \"$1/run.err\" & bridge=$!
          waits() { n=0; until \"$@\"; do n=$((n + 1)); test $n -lt 600 || { kill $bridge; exit 99; }; sleep 0.1; done; }
          full() { site status | grep -q 'free room on its disk'; }
          in_step() { site status > /dev/null; }
@@ -385,4 +387,21 @@ fn on_a_full_disk_nothing_leaves_and_with_room_it_goes_on_by_itself() {
     let before = std::fs::read_to_string(pair.folder.path().join("history")).unwrap();
     assert!(!before.contains("copy in system N"), "nothing had left: {before}");
     assert_eq!(pair.n.entries("ABC"), ["1/ first", "1/ second"]);
+}
+
+#[test]
+fn while_the_peer_is_away_the_record_grows_by_a_line_with_each_attempt_and_not_by_the_batch() {
+    let pair = recording("audit-away", &["ABC"]);
+    let texts: Vec<_> = (0..500).map(|n| format!("1/ {n}")).collect();
+    pair.one.append("ABC", &texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let _one = pair.start_one();
+    let verify = || pair.one.run(&["audit", "verify", "--json"]).json();
+    wait_until("it was tried again and again", || verify()["repeated"].as_u64().is_some_and(|times| times >= 4));
+    let verified = verify();
+    assert_eq!((&verified["entries"], &verified["deliveries"]), (&500.into(), &1.into()), "{verified}");
+    let shown = pair.one.run(&["audit", "show"]).ends(DONE).out;
+    assert!(shown.contains("number 2 once more"), "{}", shown.lines().last().unwrap());
+    let _n = pair.start_n();
+    pair.wait_until_in_step();
+    assert_eq!(nothing_left_unrecorded(&pair), 500);
 }

@@ -271,9 +271,24 @@ pub enum What {
     },
     /// Entries are about to leave. Boxed, as it is much larger than the others.
     Leaving(Box<Leaving>),
+    /// The entries of earlier lines are about to leave once more, as they are there: the peer did not answer.
+    Again(Again),
     /// What stands between the last line and this one was torn when the machine or the program stopped, or when the disk was
     /// full. The batch that it belongs to had not left.
     Torn(Torn),
+}
+
+/// Lines whose entries leave once more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// For whom.
+    pub peer: SiteName,
+    /// How.
+    pub way: Way,
+    /// The number of the first of these lines.
+    pub from: u64,
+    /// The number of the last.
+    pub to: u64,
 }
 
 /// The file before this one.

@@ -1,14 +1,17 @@
 //! The record as the flow calls it: what is about to leave becomes lines, and these are on the disk before it does.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use landbridge_core::message::{Delivery, Entry as Sent};
-use landbridge_core::{Fields, ProblemId, WorkId};
+use landbridge_core::{Fields, ProblemId, SiteName, WorkId};
 use landbridge_flow::RecordError;
 use landbridge_flow::egress::{self, Egress};
 
-use super::chain::{Entry, Key, LINE_ENTRIES_MAX, LINE_TEXT_BYTES_MAX, Leaving, Left, TEXT_BYTES_MAX, Way, What};
+use super::chain::{
+    Again, Entry, Hash256, Key, LINE_ENTRIES_MAX, LINE_TEXT_BYTES_MAX, Leaving, Left, TEXT_BYTES_MAX, Way, What,
+};
 use super::error::AuditError;
 use super::file::RecordFile;
 use crate::cache::Cache;
@@ -18,12 +21,22 @@ pub struct Record {
     file: Arc<RecordFile>,
     texts: bool,
     cache: Arc<Cache>,
+    last: Mutex<BTreeMap<SiteName, Last>>,
+}
+
+/// What was last recorded for a peer. Where the peer does not answer, the same leaves again and again, and the record would
+/// grow with every attempt.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    lines: Hash256,
+    from: u64,
+    to: u64,
 }
 
 impl Record {
     /// Records into `file`, with the texts themselves where `texts`. What fails is told to `cache`.
     pub fn new(file: Arc<RecordFile>, texts: bool, cache: Arc<Cache>) -> Self {
-        Self { file, texts, cache }
+        Self { file, texts, cache, last: Mutex::default() }
     }
 
     fn lines(&self, leaving: &egress::Leaving<'_>) -> Vec<What> {
@@ -57,14 +70,10 @@ impl Record {
 
     /// A line without entries. What leaves with the delivery itself stands in the first of its lines.
     fn line(&self, leaving: &egress::Leaving<'_>, problem: &ProblemId, delivery: &Delivery, is_first: bool) -> Leaving {
-        let way = match leaving.way {
-            egress::Way::Push => Way::Push,
-            egress::Way::Pull => Way::Pull,
-        };
         let fields = if is_first { &delivery.fields } else { &Fields::new() };
         Leaving {
             peer: leaving.peer.clone(),
-            way,
+            way: way(leaving),
             batch: (1, 1),
             problem: problem.clone(),
             theirs: delivery.names.get(leaving.peer).cloned(),
@@ -95,6 +104,18 @@ impl Record {
     }
 }
 
+fn way(leaving: &egress::Leaving<'_>) -> Way {
+    match leaving.way {
+        egress::Way::Push => Way::Push,
+        egress::Way::Pull => Way::Pull,
+    }
+}
+
+fn fingerprint(lines: &[What]) -> Hash256 {
+    // Nothing in them fails to become JSON.
+    Hash256::of(&serde_json::to_vec(lines).unwrap_or_default())
+}
+
 fn size(fields: &Fields) -> u64 {
     fields.iter().map(|(name, value)| (name.len() + value.as_ref().map_or(0, String::len)) as u64).sum()
 }
@@ -102,9 +123,15 @@ fn size(fields: &Fields) -> u64 {
 #[async_trait]
 impl Egress for Record {
     async fn record(&self, leaving: &egress::Leaving<'_>) -> Result<(), RecordError> {
-        let lines = self.lines(leaving);
+        let mut lines = self.lines(leaving);
         if lines.is_empty() {
             return Ok(());
+        }
+        let (same, number) = (fingerprint(&lines), lines.len() as u64);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(leaving.peer).copied();
+        let again = last.filter(|last| last.lines == same);
+        if let Some(Last { from, to, .. }) = again {
+            lines = vec![What::Again(Again { peer: leaving.peer.clone(), way: way(leaving), from, to })];
         }
         let file = self.file.clone();
         // It waits for the disk. Where the asker has gone meanwhile, it is recorded and does not leave.
@@ -113,6 +140,11 @@ impl Egress for Record {
             let source = std::io::Error::other("the program is ending");
             Err(AuditError::Write { path: self.file.path().to_owned(), source })
         });
+        if let (Ok(head), None) = (&written, again) {
+            // The last lines of the write are those of the batch.
+            let last = Last { lines: same, from: head.seq + 1 - number, to: head.seq };
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(leaving.peer.clone(), last);
+        }
         let error = written.as_ref().err().map(RecordError::from);
         self.cache.recorded(error.as_ref());
         error.map_or(Ok(()), Err)

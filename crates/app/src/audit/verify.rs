@@ -88,7 +88,9 @@ pub struct Report {
     pub lines: u64,
     /// Lines that say that entries leave.
     pub deliveries: u64,
-    /// Entries in them.
+    /// Lines that say that the entries of earlier ones leave once more.
+    pub repeated: u64,
+    /// Entries in them, those that left once more not counted again.
     pub entries: u64,
     /// Entries whose text left.
     pub texts: u64,
@@ -353,6 +355,10 @@ impl<'k> Verifier<'k> {
                 if accepted.is_some() && self.report.accepted.len() < NAMED_MAX {
                     self.report.accepted.push(read.head.seq);
                 }
+            }
+            What::Again(_) => {
+                self.end_batch();
+                self.report.repeated += 1;
             }
             What::Torn(_) => self.end_batch(),
         }

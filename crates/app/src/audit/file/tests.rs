@@ -156,7 +156,8 @@ fn what_was_cut_replaced_or_deleted_stays_an_error_until_an_operator_accepts() {
     let delete = |folder: &Folder| fs::remove_file(folder.path()).unwrap();
     let spoil =
         |folder: &Folder| File::options().append(true).open(folder.path()).unwrap().write_all(b"hello\n").unwrap();
-    let cases: [(&str, &dyn Fn(&Folder)); 4] =
+    type Harm<'a> = &'a dyn Fn(&Folder);
+    let cases: [(&str, Harm<'_>); 4] =
         [("cut", &cut), ("replaced", &replace), ("deleted", &delete), ("spoilt", &spoil)];
     for (name, harm) in cases {
         let folder = Folder::new(name);

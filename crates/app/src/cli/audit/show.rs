@@ -6,7 +6,7 @@ use clap::Args;
 use landbridge_core::{ProblemId, SiteName};
 
 use super::{Context, files, lines};
-use crate::audit::chain::{self, Entry, Leaving, Left, Line, Way, What};
+use crate::audit::chain::{self, Again, Entry, Leaving, Left, Line, Way, What};
 use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Cell, Table, Tone, count, note, say};
@@ -65,15 +65,24 @@ pub fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
                 unread += u64::from(!chain::is_torn(&line.bytes));
                 continue;
             };
-            let Some(leaving) = wanted(args, &read.line) else { continue };
-            shown += leaving.entries.len() as u64;
+            let of_peer = |peer: &SiteName| args.peer.as_ref().is_none_or(|wanted| wanted == peer);
+            let rows: Vec<_> = match &read.line.what {
+                What::Leaving(leaving)
+                    if of_peer(&leaving.peer) && args.problem.as_ref().is_none_or(|p| *p == leaving.problem) =>
+                {
+                    shown += leaving.entries.len() as u64;
+                    leaving.entries.iter().map(|entry| row(&read.line, leaving, entry)).collect()
+                }
+                What::Again(again) if of_peer(&again.peer) => vec![once_more(&read.line, again)],
+                _ => continue,
+            };
             if args.json {
                 let value: serde_json::Value = serde_json::from_slice(&line.bytes).map_err(std::io::Error::from)?;
                 say(&render::json_line(&value)?)?;
                 continue;
             }
-            for entry in &leaving.entries {
-                page.row(row(&read.line, leaving, entry));
+            for row in rows {
+                page.row(row);
                 on_page += 1;
                 if on_page == PAGE_ENTRIES {
                     say(&context.screen.table(&std::mem::replace(&mut page, Table::new(HEAD))))?;
@@ -98,18 +107,33 @@ pub fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
 
 const HEAD: [&str; 8] = [">number", "time", "for", "way", "problem", ">row", "entry", "what"];
 
-fn wanted<'a>(args: &ShowArgs, line: &'a Line) -> Option<&'a Leaving> {
-    let What::Leaving(leaving) = &line.what else { return None };
-    let of_peer = args.peer.as_ref().is_none_or(|peer| *peer == leaving.peer);
-    let of_problem = args.problem.as_ref().is_none_or(|problem| *problem == leaving.problem);
-    (of_peer && of_problem).then_some(leaving)
+fn way(way: Way) -> Cell {
+    match way {
+        Way::Push => "push",
+        Way::Pull => "pull",
+    }
+    .into()
+}
+
+fn once_more(line: &Line, again: &Again) -> Vec<Cell> {
+    let what = match again.to - again.from.min(again.to) {
+        0 => format!("number {} once more", again.from),
+        _ => format!("numbers {} to {} once more", again.from, again.to),
+    };
+    let (number, none) = (line.seq.to_string().into(), Cell::default);
+    vec![
+        number,
+        line.time.as_str().into(),
+        again.peer.as_str().into(),
+        way(again.way),
+        none(),
+        none(),
+        none(),
+        Cell::new(what, Tone::Dim),
+    ]
 }
 
 fn row(line: &Line, leaving: &Leaving, entry: &Entry) -> Vec<Cell> {
-    let way = match leaving.way {
-        Way::Push => "push",
-        Way::Pull => "pull",
-    };
     let mut what = match (&entry.text, entry.left) {
         (Some(text), _) => text.clone(),
         (None, Left::Text) => count(entry.bytes, "byte"),
@@ -124,7 +148,7 @@ fn row(line: &Line, leaving: &Leaving, entry: &Entry) -> Vec<Cell> {
         line.seq.to_string().into(),
         line.time.as_str().into(),
         leaving.peer.as_str().into(),
-        way.into(),
+        way(leaving.way),
         leaving.problem.as_str().into(),
         entry.row.to_string().into(),
         entry.origin.to_string().into(),

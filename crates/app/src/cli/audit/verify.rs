@@ -158,6 +158,12 @@ fn words(report: &Report, keys: bool, heads: usize) -> String {
             count(report.deliveries, "delivery")
         );
     }
+    if report.repeated > 0 {
+        text += &format!(
+            "{} that entries left once more, because the peer had not answered.\n",
+            say_lines(report.repeated)
+        );
+    }
     if let Some(after) = &report.after {
         let file = after.file.as_deref().unwrap_or("a file whose name is not known");
         text += &format!(
@@ -211,6 +217,10 @@ fn words(report: &Report, keys: bool, heads: usize) -> String {
 
 fn are(lines: u64) -> String {
     format!("{} {}", count(lines, "line"), if lines == 1 { "is" } else { "are" })
+}
+
+fn say_lines(lines: u64) -> String {
+    format!("{} {}", count(lines, "line"), if lines == 1 { "says" } else { "say" })
 }
 
 fn capital(text: &str) -> String {
