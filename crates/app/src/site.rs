@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
 use crate::config::{self, Audit, Config, Peer};
 use crate::exit::{Exit, Failure};
+use crate::lock;
 
 /// The least that the largest message may be.
 const BODY_BYTES_MIN: usize = 16 << 20;
@@ -59,6 +60,8 @@ impl Site {
         if let (Some(file), Some(audit)) = (&record, &config.audit) {
             bridge.egress = Arc::new(Record::new(file.clone(), audit.texts, cache.clone()));
         }
+        let path = config.path.clone();
+        bridge.repairs = Arc::new(move |peer| lock::is_repairing(&path, peer));
         Self { config, bridge: Arc::new(bridge), cache, record }
     }
 

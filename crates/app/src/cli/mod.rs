@@ -14,10 +14,12 @@ pub mod init;
 pub mod link;
 pub mod preview;
 pub mod rekey;
+pub mod repair;
 pub mod retry;
 pub mod run;
 pub mod status;
 pub mod sync;
+pub mod verify;
 
 use std::path::PathBuf;
 
@@ -106,6 +108,8 @@ enum Verb {
     Retry(retry::RetryArgs),
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
     Audit(audit::AuditArgs),
 }
 
@@ -144,6 +148,8 @@ impl Cli {
             Verb::Retry(args) => retry::run(args, &context).await,
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,
+            Verb::Verify(args) => verify::run(args, &context).await,
+            Verb::Repair(args) => repair::run(args, &context).await,
             Verb::Audit(args) => audit::run(args, &context).await,
         }
     }
