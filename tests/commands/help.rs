@@ -2,9 +2,9 @@
 
 use crate::kit::command::{DONE, USAGE, run};
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "demo", "init", "check", "grants", "run", "sync", "status", "history", "append", "explain", "preview", "adopt",
-    "retry", "rekey", "disown", "link", "verify", "repair",
+    "retry", "rekey", "disown", "link", "verify", "repair", "audit",
 ];
 
 #[test]

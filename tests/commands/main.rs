@@ -12,6 +12,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod audit;
 mod configuration;
 mod daily;
 mod database;

@@ -16,6 +16,7 @@
 mod kit;
 
 mod adopted;
+mod audit;
 mod crowd;
 mod hostile;
 mod linked;

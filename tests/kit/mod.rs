@@ -11,6 +11,7 @@ pub mod desk;
 pub mod folder;
 pub mod host;
 pub mod ledger;
+pub mod mounts;
 pub mod pair;
 pub mod proxy;
 pub mod schema;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use landbridge_core::message::Refusal;
 use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
-use landbridge_flow::{Event, Observer};
+use landbridge_flow::{Event, Observer, RecordError};
 
 pub use learnt::{Learnt, RefusedHere, RefusedThere, Withheld};
 pub use wishes::Wishes;
@@ -41,6 +41,8 @@ pub struct Cache {
     counts: Mutex<BTreeMap<SiteName, Counts>>,
     said: Mutex<Said>,
     dropped: AtomicU64,
+    /// Whether the record was written when it last was to be; nothing before that.
+    recorded: Mutex<Option<bool>>,
 }
 
 /// What this process exchanged with one peer.
@@ -72,6 +74,7 @@ enum Kind {
     Suspended,
     Withheld,
     Failed,
+    NotRecorded,
 }
 
 struct Writer {
@@ -127,6 +130,10 @@ enum Note {
         peer: SiteName,
         error: String,
     },
+    /// Whether the record of what leaves could be written, and why not.
+    Recorded {
+        failed: Option<String>,
+    },
 }
 
 impl Cache {
@@ -140,6 +147,7 @@ impl Cache {
             counts: Mutex::default(),
             said: Mutex::default(),
             dropped: AtomicU64::new(0),
+            recorded: Mutex::default(),
         }
     }
 
@@ -151,6 +159,17 @@ impl Cache {
     /// What this process exchanged with each peer.
     pub fn counts(&self) -> BTreeMap<SiteName, Counts> {
         lock(&self.counts).clone()
+    }
+
+    /// Whether what was about to leave could be recorded.
+    pub fn recorded(&self, failed: Option<&RecordError>) {
+        // A success is worth a note behind a failure, which may be an earlier process's, and not with every batch.
+        let before = lock(&self.recorded).replace(failed.is_none());
+        if failed.is_some() || before != Some(true) {
+            self.note(Note::Recorded {
+                failed: failed.map(|failed| format!("{}; next: {}", failed.what, failed.next)),
+            });
+        }
     }
 
     /// What is in the file; nothing where there is none, or where it cannot be read.
@@ -326,6 +345,13 @@ impl Observer for Cache {
                 tracing::debug!(%peer, ?pause, "tried again after the pause");
                 self.warn(Kind::Failed, &format!("{peer} {error}"));
                 self.note(Note::Failed { peer: peer.clone(), error });
+            }
+            Event::NotRecorded { peer, error, pause } => {
+                tracing::debug!(%peer, ?pause, "tried again after the pause");
+                self.warn(
+                    Kind::NotRecorded,
+                    &format!("nothing leaves for {peer}: {}; next: {}", error.what, error.next),
+                );
             }
             Event::StoreFailed { error, pause } => {
                 tracing::debug!(?pause, "tried again after the pause");

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use landbridge_core::SiteName;
 use landbridge_flow::operator::OperatorError;
-use landbridge_flow::{PeerError, StoreError};
+use landbridge_flow::{PeerError, RecordError, StoreError};
 
+use crate::audit::AuditError;
 use crate::config::Faults;
 use crate::config::keyfile::KeyFileError;
 use crate::config::password::PasswordError;
@@ -117,6 +118,23 @@ impl From<Faults> for Failure {
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
         Self { exit: Exit::Configuration, what: error.to_string(), next: None }
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let exit = match error {
+            AuditError::Missing { .. } | AuditError::Open { .. } | AuditError::NoFile { .. } => Exit::Configuration,
+            _ => Exit::Person,
+        };
+        Self::new(exit, error.to_string(), error.next())
+    }
+}
+
+/// Nothing leaves until a person has looked.
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        Self::new(Exit::Person, error.to_string(), error.next)
     }
 }
 

@@ -4,6 +4,7 @@
     reason = "the doc comments of the verbs are their help, in which [[peer]] is a section of the configuration"
 )]
 
+mod audit;
 mod cache;
 mod cli;
 mod config;

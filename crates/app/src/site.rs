@@ -10,9 +10,11 @@ use landbridge_flow::ports::Store;
 use landbridge_flow::{Bridge, Limits, PeerPolicy};
 use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Tap, Token, TokenError};
 
+use crate::audit::chain::Keys;
+use crate::audit::{self, Record, RecordFile};
 use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, Peer};
+use crate::config::{self, Audit, Config, Peer};
 use crate::exit::{Exit, Failure};
 use crate::lock;
 
@@ -27,6 +29,8 @@ pub struct Site {
     pub bridge: Arc<Bridge>,
     /// What was learnt and is in no table of the site.
     pub cache: Arc<Cache>,
+    /// The record of what leaves, where one is kept.
+    pub record: Option<Arc<RecordFile>>,
 }
 
 impl Site {
@@ -40,10 +44,11 @@ impl Site {
     /// Opens the site of `config` with these keys instead of those in its key file.
     pub async fn with_keys(config: Config, keys: Keyring) -> Result<Self, Failure> {
         let store = config.connectable()?.open(config.mapping.clone()).await?;
-        Ok(Self::over(config, keys, store))
+        let record = config.audit.as_ref().map(|audit| record(&config, audit, &keys)).transpose()?;
+        Ok(Self::over(config, keys, store, record.map(Arc::new)))
     }
 
-    fn over(config: Config, keys: Keyring, store: Arc<dyn Store>) -> Self {
+    fn over(config: Config, keys: Keyring, store: Arc<dyn Store>, record: Option<Arc<RecordFile>>) -> Self {
         let (phrases, width) = (config.mapping.phrases.clone(), store.capabilities().text_chars_max);
         let scribe = Scribe::new(config.site.clone(), &config.history, phrases, keys, width);
         let cache = Arc::new(Cache::beside(&config.path));
@@ -52,9 +57,12 @@ impl Site {
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
         bridge.pairing = config.pairing;
+        if let (Some(file), Some(audit)) = (&record, &config.audit) {
+            bridge.egress = Arc::new(Record::new(file.clone(), audit.texts, cache.clone()));
+        }
         let path = config.path.clone();
         bridge.repairs = Arc::new(move |peer| lock::repairs(&path, peer));
-        Self { config, bridge: Arc::new(bridge), cache }
+        Self { config, bridge: Arc::new(bridge), cache, record }
     }
 
     /// The name of the site.
@@ -119,6 +127,15 @@ impl Drop for Site {
     fn drop(&mut self) {
         self.cache.finish();
     }
+}
+
+/// The record of a site with these keys. The file is not touched yet.
+pub fn record(config: &Config, audit: &Audit, keys: &Keyring) -> Result<RecordFile, Failure> {
+    let mut all = Keys::of(keys);
+    if let Some(former) = audit::keys::former(&audit.file)? {
+        all = all.with_former(&former);
+    }
+    Ok(RecordFile::new(&audit.file, all, config.site.clone(), &config.history))
 }
 
 fn token(peer: &Peer) -> Result<Token, Failure> {

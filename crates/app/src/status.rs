@@ -9,6 +9,7 @@ use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
 use landbridge_flow::{Bridge, StoreError};
 use serde::Serialize;
 
+use crate::audit::AuditError;
 use crate::cache::{Learnt, RefusedHere, RefusedThere, Withheld};
 use crate::exit::Exit;
 use crate::lock;
@@ -48,6 +49,19 @@ pub struct Status {
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
     pub refused_here: Listed<RefusedHere>,
+    /// The record of what leaves; nothing where none is kept.
+    pub record: Option<RecordStatus>,
+}
+
+/// The record of what leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordStatus {
+    /// Where it is.
+    pub file: String,
+    /// The number of its last line; nothing before the first.
+    pub seq: Option<u64>,
+    /// Why it cannot be written, so that nothing leaves.
+    pub error: Option<String>,
 }
 
 /// The exchange with one peer.
@@ -148,6 +162,7 @@ impl Status {
         let bridge = &site.bridge;
         let seen = survey_all(bridge, progress).await?;
         let learnt = still_true(bridge, site.cache.learnt()).await?;
+        let record = record(site, learnt.unrecorded.clone()).await;
         let peers = site.config.peers.iter().map(|peer| {
             let owed = seen.owed.get(&peer.name).copied().unwrap_or_default();
             let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
@@ -193,6 +208,7 @@ impl Status {
             differs: seen.differs.into_iter().map(differs).collect(),
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
+            record,
         })
     }
 
@@ -201,6 +217,7 @@ impl Status {
         let peers = &self.peers;
         if peers.iter().any(PeerStatus::wants_a_person)
             || self.suspended.count + self.differs.count + self.withheld.count > 0
+            || self.record.as_ref().is_some_and(|record| record.error.is_some())
         {
             Exit::Person
         } else if peers.iter().any(|peer| peer.pending > 0) {
@@ -222,6 +239,21 @@ impl PeerStatus {
         let seconds = self.last_contact?.checked_sub(self.since?).filter(|s| *s > 0)?;
         Some(self.sent as f64 / seconds as f64)
     }
+}
+
+/// The record as it is now, and what was wrong when it was last written.
+async fn record(site: &Site, unrecorded: Option<String>) -> Option<RecordStatus> {
+    let record = site.record.clone()?;
+    let file = record.path().display().to_string();
+    // It may have to wait for a writer.
+    let end = tokio::task::spawn_blocking(move || record.end()).await.ok()?;
+    let told = |error: &AuditError| format!("{error}; next: {}", error.next());
+    let (seq, error) = match end {
+        Ok(end) => (Some(end.head.seq), unrecorded),
+        Err(AuditError::Missing { .. }) => (None, unrecorded),
+        Err(error) => (None, Some(told(&error))),
+    };
+    Some(RecordStatus { file, seq, error })
 }
 
 /// Goes through all problems. `progress` is told after each page how many were looked at.
@@ -327,6 +359,7 @@ mod tests {
             differs: Listed::default(),
             withheld: Listed::default(),
             refused_here: Listed::default(),
+            record: None,
         }
     }
 

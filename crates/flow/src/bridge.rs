@@ -13,6 +13,7 @@ use landbridge_core::{
     Digest, Fields, IdSet, Ledger, Origin, OriginSet, ProblemId, ProblemName, Scribe, SiteName, WorkId,
 };
 
+use crate::egress::{Egress, Unrecorded};
 use crate::pairing::{Links, Pairing};
 use crate::ports::{ProblemRows, Shard, Store};
 
@@ -145,6 +146,8 @@ pub struct Bridge {
     pub pauses: Pauses,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// Who records what leaves, before it does.
+    pub egress: Arc<dyn Egress>,
     /// How to decide.
     pub decisions: Decisions,
     /// How problems of two sites are matched.
@@ -156,7 +159,8 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge of the history named `history` over `store`, with default limits and pauses.
+    /// A bridge of the history named `history` over `store`, with default limits and pauses, that keeps no record of what
+    /// leaves.
     pub fn new(
         history: impl Into<String>,
         scribe: Scribe,
@@ -172,6 +176,7 @@ impl Bridge {
             limits: Limits::default(),
             pauses: Pauses::default(),
             observer,
+            egress: Arc::new(Unrecorded),
             decisions: Decisions::DESIGN,
             pairing: Pairing::SameId,
             links: Links::default(),
@@ -351,6 +356,15 @@ pub enum Event<'a> {
         peer: &'a SiteName,
         /// Why.
         error: &'a crate::PeerError,
+        /// Until the next attempt.
+        pause: Duration,
+    },
+    /// What was about to leave for a peer could not be recorded, so nothing left; it is tried again after the pause.
+    NotRecorded {
+        /// Which.
+        peer: &'a SiteName,
+        /// Why.
+        error: &'a crate::RecordError,
         /// Until the next attempt.
         pause: Duration,
     },

@@ -73,6 +73,9 @@ pub enum ServeError {
     /// The database here is away, locked or full. What exactly is told to the operator only.
     #[error("the database at this site does not answer now")]
     NotNow,
+    /// What was to leave could not be recorded here. Why is told to the operator only.
+    #[error("this site sends nothing now")]
+    NothingLeaves,
 }
 
 /// Who can help.

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::accept::accept;
 use crate::bridge::{Bridge, Event};
+use crate::egress::{RecordError, Way, let_go};
 use crate::error::{PeerError, ServeError, StoreError};
 use crate::outbox::Outbox;
 use crate::pace::Backoff;
@@ -39,6 +40,9 @@ pub enum Failure {
     /// The peer did not answer as it should.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// What was to leave could not be recorded, so it did not leave.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// The line to one peer.
@@ -169,7 +173,7 @@ pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: 
         from: bridge.site().clone(),
         to: line.peer.clone(),
         history: bridge.history.clone(),
-        deliveries: outgoing.deliveries.clone(),
+        deliveries: let_go(bridge, &line.peer, Way::Push, &outgoing).await?,
     };
     let receipts = match peer.push(push).await {
         Ok(receipts) => receipts.receipts,
@@ -232,6 +236,7 @@ async fn pause_after(bridge: &Bridge, peer: &SiteName, failure: &Failure, backof
     match failure {
         Failure::Store(error) => bridge.observer.event(&Event::StoreFailed { error, pause }),
         Failure::Peer(error) => bridge.observer.event(&Event::PeerFailed { peer, error, pause }),
+        Failure::Record(error) => bridge.observer.event(&Event::NotRecorded { peer, error, pause }),
     }
     clock.sleep(pause).await;
 }
@@ -334,6 +339,31 @@ impl Answering {
         ServeError::NotNow
     }
 
+    /// Hands out a batch, unless a later pull came meanwhile: then it is free again, as it is where this one is broken off.
+    async fn hand_out(
+        &self,
+        line: &Line,
+        outgoing: Outgoing,
+        superseded: impl Fn() -> bool,
+    ) -> Result<Deliveries, ServeError> {
+        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
+        if superseded() {
+            return Ok(Deliveries::new(vec![]));
+        }
+        let recorded = let_go(&self.bridge, &line.peer, Way::Pull, &outgoing).await;
+        let deliveries = recorded.map_err(|error| {
+            self.bridge.observer.event(&Event::NotRecorded { peer: &line.peer, error: &error, pause: Duration::ZERO });
+            ServeError::NothingLeaves
+        })?;
+        if superseded() {
+            return Ok(Deliveries::new(vec![]));
+        }
+        let answer = Deliveries::new(deliveries);
+        flight.problems.clear();
+        *line.handed_out() = Some((answer.batch, outgoing));
+        Ok(answer)
+    }
+
     /// Marks what the receipts for the last answer say; an answer without receipts is free again.
     async fn settle_last(&self, line: &Line, pull: &Pull) -> Result<(), ServeError> {
         let Some((batch, outgoing)) = line.handed_out().take() else { return Ok(()) };
@@ -367,17 +397,8 @@ impl Service for Answering {
         loop {
             let superseded = || line.pulls.load(Ordering::SeqCst) != mine;
             let batch = next_batch(&self.bridge, line, self.clock.as_ref()).await.map_err(|e| self.away(&e))?;
-            match batch {
-                Some(outgoing) if superseded() => {
-                    line.put_back(outgoing.rows().map(|(p, _)| p.clone()).collect());
-                    return Ok(Deliveries::new(vec![]));
-                }
-                Some(outgoing) => {
-                    let answer = Deliveries::new(outgoing.deliveries.clone());
-                    *line.handed_out() = Some((answer.batch, outgoing));
-                    return Ok(answer);
-                }
-                None => {}
+            if let Some(outgoing) = batch {
+                return self.hand_out(line, outgoing, superseded).await;
             }
             let left = until.saturating_sub(self.clock.now());
             if left.is_zero() || superseded() {

@@ -8,6 +8,7 @@ mod append;
 pub mod bridge;
 mod case;
 pub mod conformance;
+pub mod egress;
 pub mod error;
 pub mod exchange;
 pub mod operator;
@@ -23,5 +24,6 @@ pub mod verify;
 pub mod watch;
 
 pub use bridge::{Bridge, Decisions, Event, Limits, Observer, PeerPolicy};
+pub use egress::{Egress, RecordError};
 pub use error::{PeerError, Remedy, StoreError};
 pub use pairing::Pairing;

@@ -350,7 +350,9 @@ impl Fault {
             Fault::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Fault::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Fault::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Fault::Stopping | Fault::Service(ServeError::NotNow) => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Stopping | Fault::Service(ServeError::NotNow | ServeError::NothingLeaves) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Fault::Broken | Fault::Damaged | Fault::Message(_) | Fault::Service(ServeError::Malformed(_)) => {
                 StatusCode::BAD_REQUEST
             }

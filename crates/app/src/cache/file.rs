@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 
@@ -25,6 +25,7 @@ create table if not exists withheld (
 create table if not exists contact (
   peer text primary key, answered integer, failed text,
   since integer not null, sent integer not null default 0, received integer not null default 0);
+create table if not exists unrecorded (why text not null);
 create table if not exists wish (number integer primary key autoincrement, peer text, problem text);
 ";
 

@@ -22,6 +22,8 @@ pub struct Learnt {
     pub lost_here: Vec<(SiteName, ProblemId, String)>,
     /// Rows that could not be sent in the last pass.
     pub withheld: Vec<Withheld>,
+    /// Why what was to leave could last not be recorded, unless it could since.
+    pub unrecorded: Option<String>,
     /// The contact with each peer.
     pub contact: BTreeMap<SiteName, Contact>,
 }
@@ -130,6 +132,7 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
         withheld: all(&txn, "select problem, row, why from withheld", |r| {
             Ok(Withheld { problem: parsed(r, 0)?, row: r.get(1)?, why: r.get(2)? })
         })?,
+        unrecorded: all(&txn, "select why from unrecorded", |r| r.get(0))?.pop(),
         contact: BTreeMap::new(),
     };
     let contact = all(&txn, "select peer, answered, failed, since, sent, received from contact", |r| {

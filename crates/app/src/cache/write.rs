@@ -146,6 +146,12 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
                 diverged.insert(key);
             }
         }
+        Note::Recorded { failed } => {
+            txn.execute("delete from unrecorded", [])?;
+            if let Some(why) = failed {
+                txn.execute("insert into unrecorded values (?1)", [why])?;
+            }
+        }
         Note::Verified { peer } => {
             txn.execute("delete from diverged where peer = ?1", [peer.as_str()])?;
             diverged.retain(|(of, ..)| of != peer.as_str());

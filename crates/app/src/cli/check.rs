@@ -12,11 +12,12 @@ use landbridge_flow::ports::Peer as _;
 use serde::Serialize;
 
 use super::Context;
+use crate::audit::{self, AuditError};
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, Peer};
+use crate::config::{self, Audit, Config, Peer};
 use crate::exit::{Exit, Failure};
 use crate::lock;
-use crate::render::{Cell, Screen, Table, Tone, json, say};
+use crate::render::{Cell, Screen, Table, Tone, count, json, say};
 use crate::site::Site;
 
 mod rights;
@@ -27,6 +28,7 @@ mod rights;
 /// what is allowed and worth a look. It looks at
 ///
 ///   the configuration and its key file (mode 0600, readable keys)
+///   the record of what leaves (`[audit] file`), where one is kept: that it can be gone on with
 ///   the database: reachable, writable, the table and columns of the mapping, conditions
 ///     and expressions that compile, a value for every column that needs one, numbers that
 ///     two writers cannot give out twice, a text column wide enough for a marker
@@ -103,6 +105,9 @@ pub async fn report(path: &Path, offline: bool) -> Report {
     let mut report = Report::default();
     let Some(config) = configuration(&mut report, path) else { return report };
     let keys = key_file(&mut report, &config);
+    if let (Some(audit), Some(keys)) = (&config.audit, &keys) {
+        record(&mut report, &config, audit, keys);
+    }
     let opened = database(&mut report, &config, keys).await;
     listener(&mut report, &config).await;
     if let Some(site) = opened {
@@ -206,6 +211,26 @@ fn key_file(report: &mut Report, config: &Config) -> Option<Keyring> {
             report.failure("key file", e.into());
             None
         }
+    }
+}
+
+/// Whether the record of what leaves can be gone on with. Makes no file.
+fn record(report: &mut Report, config: &Config, audit: &Audit, keys: &Keyring) {
+    let end = crate::site::record(config, audit, keys).map(|record| record.end());
+    let kept = if audit.texts { "with the texts" } else { "digests only" };
+    match end {
+        Ok(Ok(end)) => {
+            report.ok("record", format!("{}: {} so far, {kept}", audit.file.display(), count(end.head.seq, "line")));
+        }
+        Ok(Err(AuditError::Missing { path })) => match audit::file::folder(&path).is_dir() {
+            true => report.ok("record", format!("{} is begun with the first entry that leaves", path.display())),
+            false => report.fault("record", format!("{} has no folder: make it", path.display()), Exit::Configuration),
+        },
+        Ok(Err(error)) => {
+            let detail = format!("{error}; nothing leaves; next: {}", error.next());
+            report.fault("record", detail, Exit::Configuration);
+        }
+        Err(failure) => report.failure("record", failure),
     }
 }
 

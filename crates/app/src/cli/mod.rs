@@ -3,6 +3,7 @@
 
 pub mod adopt;
 pub mod append;
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod disown;
@@ -109,6 +110,7 @@ enum Verb {
     Disown(disown::DisownArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
+    Audit(audit::AuditArgs),
 }
 
 /// What every verb is told besides its own arguments.
@@ -148,6 +150,7 @@ impl Cli {
             Verb::Disown(args) => disown::run(args, &context).await,
             Verb::Verify(args) => verify::run(args, &context).await,
             Verb::Repair(args) => repair::run(args, &context).await,
+            Verb::Audit(args) => audit::run(args, &context).await,
         }
     }
 }

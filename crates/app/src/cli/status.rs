@@ -29,6 +29,7 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 ///              or `landbridge rekey` frees them
 ///   differs    entries that are here with more than one text; see `landbridge history`
 ///   withheld   rows that cannot be sent: too large, or no text
+///   record     the record of what leaves (`[audit] file`) cannot be written: nothing leaves
 ///
 /// When a peer last answered, what it refused and what it lost is known from the cache
 /// beside the configuration. Without it, what the database itself says is shown.
@@ -38,7 +39,8 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
     after_long_help = "\
 Exit status:
   0  everything is in step   1  something is pending
-  6  something is refused, diverged, differs, suspended, paused or withheld
+  6  something is refused, diverged, differs, suspended, paused or withheld, or the
+     record of what leaves cannot be written
   3  wrong configuration     4  the database does not answer
 
 Example:
@@ -79,6 +81,9 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
         if status.peers.iter().any(|peer| peer.since.is_some()) {
             parts.push(screen.table(&contact(status, now)));
         }
+    }
+    if let Some(error) = status.record.as_ref().and_then(|record| record.error.as_ref()) {
+        parts.push(screen.paint(Tone::Bad, &screen.prose(&format!("Nothing leaves: {error}"))));
     }
     for peer in &status.peers {
         let name = &peer.name;

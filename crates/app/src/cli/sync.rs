@@ -79,6 +79,7 @@ enum State {
     DialsUs,
     Paused,
     Failed,
+    NothingLeaves,
     Person,
 }
 
@@ -119,6 +120,9 @@ pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
     for (peer, failure) in failed {
         match failure {
             exchange::Failure::Store(error) => return Err(error.into()),
+            exchange::Failure::Record(error) => {
+                errors.insert(peer.clone(), error.into());
+            }
             exchange::Failure::Peer(error) => {
                 errors.insert(peer.clone(), Failure::peer(&peer, &error));
             }
@@ -158,10 +162,18 @@ async fn exchange_all(site: &Site, dialled: &[Dialled]) -> Vec<(SiteName, exchan
 
 /// Delivers until nothing is owed, and fetches until nothing comes.
 async fn exchange_with(site: &Site, peer: &Dialled) -> Result<(), exchange::Failure> {
-    while deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await? {}
+    let delivered = loop {
+        match deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            // Nothing leaves, and what comes is taken all the same.
+            Err(failure @ exchange::Failure::Record(_)) => break Err(failure),
+            Err(failure) => return Err(failure),
+        }
+    };
     let mut last = Fetched::default();
     while peer.pull && fetch_once(&site.bridge, peer.line.peer(), &peer.http, Duration::ZERO, &mut last).await? > 0 {}
-    Ok(())
+    delivered
 }
 
 /// The exchange, and where somebody watches, a bar of what is owed to the peers that are dialled. How much will come from
@@ -208,6 +220,7 @@ fn summary(
 ) -> Summary {
     let counts = counts.unwrap_or_default();
     let state = match failed {
+        Some(failed) if failed.exit == Exit::Person => State::NothingLeaves,
         Some(_) => State::Failed,
         None if peer.paused => State::Paused,
         None if status.wants_a_person() || counts.refused > 0 => State::Person,
@@ -242,6 +255,7 @@ fn table(summaries: &[Summary], screen: Screen) -> String {
             State::DialsUs => ("dials us; nothing to do from here", Tone::Plain),
             State::Paused => ("paused", Tone::Bad),
             State::Failed => ("did not answer", Tone::Bad),
+            State::NothingLeaves => ("nothing leaves: not recorded", Tone::Bad),
             State::Person => ("see `landbridge status`", Tone::Bad),
         };
         table.row([
@@ -263,7 +277,7 @@ fn exit(status: &Status, summaries: &[Summary]) -> Exit {
     let any = |state| summaries.iter().any(|s| s.state == state);
     if any(State::Failed) {
         Exit::Peer
-    } else if status.exit() == Exit::Person || any(State::Person) {
+    } else if status.exit() == Exit::Person || any(State::Person) || any(State::NothingLeaves) {
         Exit::Person
     } else if any(State::Left) {
         Exit::Left

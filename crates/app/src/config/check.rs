@@ -11,7 +11,7 @@ use std::time::Duration;
 use landbridge_core::SiteName;
 use toml::Spanned;
 
-use super::checked::{Config, Limits, Pace};
+use super::checked::{Audit, Config, Limits, Pace};
 use super::env::{EnvFault, expand};
 use super::fault::Finding;
 use super::file::{ConfigFile, LimitsFile, PaceFile, SizeText, Text};
@@ -160,6 +160,7 @@ impl<'a> Checker<'a> {
         let peers = self.peers(file, site.as_ref(), listen);
         let pace = self.pace(&file.pace);
         let limits = self.limits(&file.limits);
+        let audit = self.audit(file, path);
 
         let (history, mut mapping) = history?;
         let (peers, conditions) = peers?;
@@ -181,6 +182,7 @@ impl<'a> Checker<'a> {
             peers,
             pace,
             limits,
+            audit: audit?,
         })
     }
 
@@ -192,6 +194,33 @@ impl<'a> Checker<'a> {
             return None;
         }
         Some(folder.join(value.text))
+    }
+
+    /// Nothing where there is a fault; nothing inside where there is no `[audit]`.
+    fn audit(&mut self, file: &ConfigFile, path: &Path) -> Option<Option<Audit>> {
+        const INSTEAD: &str = "write `file = \"egress.audit\"`, a file of its own";
+        let Some(written) = &file.audit else { return Some(None) };
+        let section = Section { label: "[audit]", at: written.span().start };
+        let value = self.required(written.get_ref().file.as_ref(), section, "file", INSTEAD)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let record = folder.join(&value.text);
+        if value.text.is_empty() || value.text.ends_with('/') || value.text.contains('\0') {
+            self.fault(value.at, "[audit] `file` is not the name of a file", INSTEAD);
+            return None;
+        }
+        let beside = |end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let key_file = file.key_file.as_ref().map(|key| folder.join(key.get_ref()));
+        let taken = [path.to_owned(), beside(".cache"), beside(".lock")].into_iter().chain(key_file);
+        if taken.into_iter().any(|taken| taken == record) {
+            let what = format!("[audit] `file` = {} is a file that this site needs for something else", value.shown());
+            self.fault(value.at, what, INSTEAD);
+            return None;
+        }
+        Some(Some(Audit { file: record, texts: written.get_ref().texts.unwrap_or(false) }))
     }
 
     fn pace(&mut self, file: &PaceFile) -> Pace {

@@ -43,6 +43,17 @@ pub struct Config {
     pub pace: Pace,
     /// How much at once.
     pub limits: Limits,
+    /// The record of what left to whom; nothing where none is kept.
+    pub audit: Option<Audit>,
+}
+
+/// The record of what left to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether the texts themselves are recorded, not only their digests.
+    pub texts: bool,
 }
 
 /// Another site.

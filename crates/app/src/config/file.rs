@@ -40,6 +40,8 @@ pub struct ConfigFile {
     /// `[limits]`
     #[serde(default)]
     pub limits: LimitsFile,
+    /// `[audit]`
+    pub audit: Option<Spanned<AuditFile>>,
 }
 
 /// `[database]`: where the history is.
@@ -165,6 +167,16 @@ pub struct PeerFile {
     pub paused: Option<bool>,
     /// The secret shared with it.
     pub token: Option<Text>,
+}
+
+/// `[audit]`: the record of what left to whom.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFile {
+    /// The file.
+    pub file: Option<Text>,
+    /// Whether the texts themselves are recorded.
+    pub texts: Option<bool>,
 }
 
 /// `[pace]`: pauses.

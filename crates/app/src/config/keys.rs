@@ -71,7 +71,7 @@ pub(super) static ROOT: &[Key] = &[
     ),
     key("hooks", Later("a command after a commit")),
     key("pages", Later("the operator's pages")),
-    key("audit", Later("an audit log")),
+    key("audit", Table(&[key("file", Text), key("texts", Flag)])),
 ];
 
 static HISTORY: &[Key] = &[

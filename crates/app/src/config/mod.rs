@@ -36,7 +36,7 @@ use check::Checker;
 use fault::Finding;
 use walk::Walk;
 
-pub use checked::{Config, Peer};
+pub use checked::{Audit, Config, Peer};
 pub use fault::Faults;
 
 /// The largest file that is read.

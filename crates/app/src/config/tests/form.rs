@@ -23,7 +23,6 @@ fn what_a_later_version_brings_is_not_called_unknown() {
         (and("[listen.tls]\ncert = \"1.crt\""), "19:9: `tls` in [listen] (TLS between sites)"),
         (and("[pages]\naddress = \"127.0.0.1:1\""), "19:2: `pages` (the operator's pages)"),
         (and("[hooks]\nafter_commit = \"x\""), "19:2: `hooks` (a command after a commit)"),
-        (and("[audit]"), "19:2: `audit` (an audit log)"),
     ] {
         assert_fault(&text, &later(expected));
     }

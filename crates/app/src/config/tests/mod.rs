@@ -178,7 +178,7 @@ batch_entries_max = 0
     let expected = "\
 landbridge.toml:1:1: `key_file` is missing at the top of the file; write `key_file = \"landbridge.key\"`; `landbridge init` makes the file
 landbridge.toml:1:8: \"one site\" is no name of a site; write 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit
-landbridge.toml:2:1: unknown key `frobnicate`; what may stand here is `site`, `key_file`, `database`, `history`, `problem`, `markers`, `listen`, `peer`, `pace`, `limits`
+landbridge.toml:2:1: unknown key `frobnicate`; what may stand here is `site`, `key_file`, `database`, `history`, `problem`, `markers`, `listen`, `peer`, `pace`, `limits`, `audit`
 landbridge.toml:4:7: `url` names a kind of database that is not known; write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"
 landbridge.toml:5:1: `name` is missing in [history]; write `name = \"work_history\"`, the same at all sites
 landbridge.toml:6:1: unknown key `shre` in [history]; did you mean `share`?

@@ -267,3 +267,22 @@ fn a_token_is_a_secret_of_two_sites() {
     );
     assert_eq!(good(GOOD).peers[0].token.reveal(), TOKEN);
 }
+
+#[test]
+fn a_record_is_a_file_of_its_own() {
+    let record = |text: &str| good(&and(text)).audit;
+    assert_eq!(good(&and("")).audit, None);
+    let kept = record("[audit]\nfile = \"egress.audit\"").unwrap();
+    assert!(kept.file.ends_with("egress.audit") && !kept.texts);
+    assert!(record("[audit]\nfile = \"/var/log/a\"\ntexts = true").unwrap().texts);
+    for (text, fault) in [
+        ("[audit]", "`file` is missing in [audit]"),
+        ("[audit]\nfile = \"\"", "[audit] `file` is not the name of a file"),
+        ("[audit]\nfile = \"landbridge.key\"", "is a file that this site needs for something else"),
+        ("[audit]\nfile = \"landbridge.toml.cache\"", "is a file that this site needs for something else"),
+        ("[audit]\nfile = \"a\"\ntext = true", "did you mean `texts`?"),
+    ] {
+        let found = faults(&and(text)).join("\n");
+        assert!(found.contains(fault), "{found}");
+    }
+}
