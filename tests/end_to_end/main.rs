@@ -14,6 +14,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod compact;
 mod crowd;
 mod hostile;
 mod linked;

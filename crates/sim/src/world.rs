@@ -20,6 +20,7 @@ use landbridge_stores::memory::{Linked, MemoryOptions, MemoryProblem, MemoryStor
 use thiserror::Error;
 
 use crate::baseline::Tally;
+use crate::compaction::Compaction;
 use crate::executor::{Dice, Executor, Time, locked};
 use crate::faults::{Fate, FaultyStore, JumpingClock};
 use crate::invariants;
@@ -98,11 +99,13 @@ pub struct World {
     pub seen: Arc<Mutex<Seen>>,
     /// What the bridges told.
     pub told: Arc<Told>,
+    /// What operators fold.
+    pub(crate) compaction: Compaction,
     wrong: Wrong,
-    dice: Dice,
+    pub(crate) dice: Dice,
     time: Time,
     network: Network,
-    executor: Executor,
+    pub(crate) executor: Executor,
     fates: Vec<Fate>,
     clocks: Vec<JumpingClock>,
     faults_on: Arc<AtomicBool>,
@@ -174,6 +177,7 @@ impl World {
             script: Script::default(),
             clocks: plan.sites.iter().map(clock).collect(),
             told: Arc::default(),
+            compaction: Compaction::of(plan.seed),
             report: Report::default(),
             plan,
             wrong,
@@ -224,7 +228,7 @@ impl World {
         (0..self.plan.sites.len()).for_each(|site| self.start(site));
         let pace = [5, 20, 80][self.dice.below(3)];
         while !self.script.is_done(&self.plan) {
-            if self.dice.one_in(pace) {
+            if self.dice.one_in(pace) && !self.compact_or_paste()? {
                 self.happen();
             }
             if !self.go_on()? {
@@ -242,14 +246,8 @@ impl World {
         }
         // A world at rest stays at rest: what still grows now would grow for ever.
         self.pass(QUIET)?;
-        let rows = self.rows();
-        self.pass(QUIET)?;
-        if rows != self.rows() {
-            return Err(Violation {
-                invariant: "at rest (§11.1)",
-                what: format!("{rows} rows became {} although nobody wrote", self.rows()),
-            });
-        }
+        self.stays_at_rest()?;
+        self.compact_everything()?;
         invariants::check_at_rest(self)?;
         self.report.entries = self.script.items.len() as u64;
         self.report.messages = locked(&self.seen).messages;
@@ -295,6 +293,19 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Nobody writes, so nothing is appended.
+    pub(crate) fn stays_at_rest(&mut self) -> Result<(), Violation> {
+        let rows = self.rows();
+        self.pass(QUIET)?;
+        if rows == self.rows() {
+            return Ok(());
+        }
+        Err(Violation {
+            invariant: "at rest (§11.1)",
+            what: format!("{rows} rows became {} although nobody wrote", self.rows()),
+        })
     }
 
     fn pass(&mut self, pause: Duration) -> Result<(), Violation> {
@@ -385,7 +396,7 @@ impl World {
         Arc::new(SimPeer { network: self.network.clone(), from, name, to })
     }
 
-    fn bridge(&self, site: usize) -> Bridge {
+    pub(crate) fn bridge(&self, site: usize) -> Bridge {
         let plan = &self.plan;
         let policy = |out: &LinkPlan| {
             let back = plan.link(out.to, site);

@@ -4,6 +4,7 @@
 pub mod adopt;
 pub mod append;
 pub mod check;
+pub mod compact;
 pub mod demo;
 pub mod disown;
 pub mod explain;
@@ -105,6 +106,7 @@ enum Verb {
     Retry(retry::RetryArgs),
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
+    Compact(compact::CompactArgs),
 }
 
 /// What every verb is told besides its own arguments.
@@ -142,6 +144,7 @@ impl Cli {
             Verb::Retry(args) => retry::run(args, &context).await,
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,
+            Verb::Compact(args) => compact::run(args, &context).await,
         }
     }
 }

@@ -47,6 +47,7 @@ fn mapping() -> Mapping {
         fields: map(&[("author", "author")]),
         also: vec![],
         markers: None,
+        compact: false,
         problems: None,
         peers: BTreeMap::new(),
         phrases: vec!["copy in system".into()],
@@ -133,6 +134,7 @@ fn statements_need_what_they_read_and_write() {
         work_from: "currval('work_no_seq')".into(),
         append_kind: AppendKind::default(),
         text_encoding: None,
+        remove: vec![],
     });
     (m.within, m.share) = (None, Some("share".into()));
     m.also = vec!["delete from users where id = :problem".into()];
