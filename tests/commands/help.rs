@@ -2,9 +2,9 @@
 
 use crate::kit::command::{DONE, USAGE, run};
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 17] = [
     "demo", "init", "check", "grants", "run", "sync", "status", "history", "append", "explain", "preview", "adopt",
-    "retry", "rekey", "disown",
+    "retry", "rekey", "disown", "compact", "link",
 ];
 
 #[test]

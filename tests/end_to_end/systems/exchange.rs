@@ -147,12 +147,12 @@ fn in_step(mut sites: Sites, many: Many) {
 
 /// The bridge's own markers become fewer while it runs; what the system shows besides is compared later.
 fn fold(site: &mut Site) {
-    let mut markers = || site.system.rows().matches("; seal ").count();
-    let before = markers();
+    let markers = |site: &mut Site| site.system.rows().matches("; seal ").count();
+    let before = markers(site);
     let said = site.run(&["compact", "--min-markers", "1", "--json"]).ends(DONE).json();
     let less = said["markers_before"].as_u64().unwrap() - said["markers_after"].as_u64().unwrap();
     assert!(less > 0, "{said}");
-    assert_eq!(before - usize::try_from(less).unwrap(), markers(), "{said}");
+    assert_eq!(before - usize::try_from(less).unwrap(), markers(site), "{said}");
 }
 
 /// The first by itself, the others all at once.

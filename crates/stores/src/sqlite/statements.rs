@@ -250,10 +250,8 @@ fn remove_from(table: &str, [problem, work, text]: [&str; 3], by_number: bool) -
         false => format!("({problem}, {work}) in (select value ->> 0, value ->> 1 from json_each(?1))"),
     };
     format!(
-        "delete from {table}\nwhere {found}\n  and exists (select 1 from json_each(?1) as landbridge\n              \
-         where landbridge.value ->> 1 = {work}\n                and cast(landbridge.value ->> 0 as text) = \
-         cast({problem} as text) collate binary\n                and landbridge.value ->> 2 = cast({text} as text) \
-         collate binary)"
+        "delete from {table}\nwhere {found}\n  and (cast({problem} as text) collate binary, {work}, cast({text} as text) \
+         collate binary)\n      in (select cast(value ->> 0 as text), value ->> 1, value ->> 2 from json_each(?1))"
     )
 }
 
