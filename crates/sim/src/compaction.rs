@@ -53,9 +53,16 @@ impl World {
         self.remember(site, &problem);
         match self.dice.below(8) {
             0 => self.compact_meanwhile(site, problem),
-            1..=3 => self.compact_at_once(site, &problem)?,
-            4 => self.say_lost(site, &problem),
-            _ => self.paste_a_folded_marker(site, &problem)?,
+            1 => self.say_lost(site, &problem),
+            2 | 3 => self.paste_a_folded_marker(site, &problem)?,
+            // Before bridges act on what was lost, and while an old marker still says otherwise.
+            _ => {
+                if self.dice.one_in(2) {
+                    self.say_lost(site, &problem);
+                }
+                self.compact_at_once(site, &problem)?;
+                self.paste_a_folded_marker(site, &problem)?;
+            }
         }
         Ok(true)
     }
