@@ -23,6 +23,7 @@ mod mesh;
 mod races;
 mod refusals;
 mod relayed;
+mod restores;
 mod sequences;
 mod servers;
 mod systems;

@@ -141,7 +141,8 @@ impl World {
     /// An operator says that a peer lost entries. It did not, so it knows them when they come again.
     fn say_lost(&mut self, site: usize, problem: &ProblemId) {
         // What was edited since, the peer would rightly take for another entry; and in a calm world no body crosses twice.
-        if self.plan.rewriting || self.plan.calm {
+        // Where databases are restored, what is lost is lost indeed.
+        if self.plan.rewriting || self.plan.calm || self.is_restored() {
             return;
         }
         let neighbours: Vec<_> = self.plan.links.iter().filter(|link| link.from == site).map(|link| link.to).collect();
@@ -200,6 +201,6 @@ impl World {
 
     /// Whether a database was put back to an earlier day, so that markers may be known that its rows never had.
     fn is_restored(&self) -> bool {
-        false
+        self.plan.restores > 0
     }
 }

@@ -14,10 +14,12 @@ pub mod init;
 pub mod link;
 pub mod preview;
 pub mod rekey;
+pub mod repair;
 pub mod retry;
 pub mod run;
 pub mod status;
 pub mod sync;
+pub mod verify;
 
 use std::path::PathBuf;
 
@@ -107,6 +109,8 @@ enum Verb {
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
     Compact(compact::CompactArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
 }
 
 /// What every verb is told besides its own arguments.
@@ -145,6 +149,8 @@ impl Cli {
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,
             Verb::Compact(args) => compact::run(args, &context).await,
+            Verb::Verify(args) => verify::run(args, &context).await,
+            Verb::Repair(args) => repair::run(args, &context).await,
         }
     }
 }
