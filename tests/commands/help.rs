@@ -2,9 +2,9 @@
 
 use crate::kit::command::{DONE, USAGE, run};
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "demo", "init", "check", "grants", "run", "sync", "status", "history", "append", "explain", "preview", "adopt",
-    "retry", "rekey", "disown", "link", "verify", "repair", "audit",
+    "retry", "rekey", "disown", "link", "verify", "repair", "audit", "compact",
 ];
 
 #[test]

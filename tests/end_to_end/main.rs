@@ -17,6 +17,7 @@ mod kit;
 
 mod adopted;
 mod audit;
+mod compact;
 mod crowd;
 mod hostile;
 mod linked;

@@ -6,6 +6,7 @@
 //! [`ledger`], then the two decisions: [`pending`] at the sender and [`judge`] at the receiver.
 
 pub mod account;
+pub mod compaction;
 pub mod entry;
 pub mod id;
 pub mod id_set;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use landbridge_core::compaction::{self, Folded};
 use landbridge_core::entry::Row;
 use landbridge_core::judge::{self, Deliverer, Repair, Verdict};
 use landbridge_core::message::{Entry, Receipt, Refusal};
@@ -115,6 +116,10 @@ pub struct Decisions {
     pub confirm: Confirm,
     /// What an arriving entry is.
     pub judge: Judge,
+    /// What the markers of a problem fold into: [`compaction::fold`].
+    pub fold: fn(&Ledger, bool) -> Folded,
+    /// Whether folded markers say what all said before: [`Ledger::says_the_same`].
+    pub says_the_same: fn(&Ledger, &Ledger) -> bool,
 }
 
 impl Decisions {
@@ -124,6 +129,8 @@ impl Decisions {
         bare: pending::goes_bare,
         confirm: pending::confirm,
         judge: judge::judge,
+        fold: compaction::fold,
+        says_the_same: Ledger::says_the_same,
     };
 }
 

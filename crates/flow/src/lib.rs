@@ -7,6 +7,7 @@ pub mod accept;
 mod append;
 pub mod bridge;
 mod case;
+pub mod compact;
 pub mod conformance;
 pub mod egress;
 pub mod error;

@@ -171,9 +171,7 @@ pub async fn resign(
         let mut appends = Vec::new();
         for marker in ledger.summary().into_iter().filter(|m| !m.says_nothing() || bridge.is_linked()).chain([own]) {
             let about = marker.peer.site.clone();
-            let texts = scribe
-                .write(ledger.problem(), marker, ledger.marker_texts())
-                .map_err(|narrow| StoreError::Mapping(narrow.to_string()))?;
+            let texts = ledger.write(scribe, marker).map_err(|narrow| StoreError::Mapping(narrow.to_string()))?;
             appends.extend(texts.into_iter().map(|text| Append {
                 problem: ledger.problem().clone(),
                 kind: Kind::Marker,

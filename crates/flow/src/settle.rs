@@ -200,9 +200,8 @@ pub(crate) fn markers(
     marker: Marker,
 ) -> Result<Vec<Append>, StoreError> {
     let problem = ledger.problem();
-    let texts = bridge
-        .scribe
-        .write(problem, marker, ledger.marker_texts())
+    let texts = ledger
+        .write(&bridge.scribe, marker)
         .map_err(|narrow| StoreError::Row { refusal: Refusal::of(Code::TextTooLong), detail: narrow.to_string() })?;
     let append = |text| Append {
         problem: problem.clone(),

@@ -297,11 +297,14 @@ fn width(report: &mut Report, scribe: &Scribe, config: &Config, width: Option<us
     let Some(peer) = longest else { return };
     let fits = |number: i64| {
         let (Some(row), Ok(problem)) = (WorkId::new(number), "1".parse::<ProblemId>()) else { return true };
+        // Folded markers say how often.
+        let era = if config.mapping.compact { 9_999 } else { 0 };
         let mut held = Marker::for_peer(peer.name.clone());
         held.say(landbridge_core::Group::Held, IdSet::from_iter([row]));
         let mut copy = Marker::for_peer(peer.name.clone());
         copy.say_copies(&[(row, Origin::new(peer.name.clone(), row))]);
-        [held, copy].into_iter().all(|marker| scribe.write(&problem, marker, &Default::default()).is_ok())
+        let of_era = |marker| Marker { era, ..marker };
+        [held, copy].into_iter().map(of_era).all(|marker| scribe.write(&problem, marker, &Default::default()).is_ok())
     };
     if !fits(999_999) {
         let what = format!(

@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod append;
 pub mod audit;
 pub mod check;
+pub mod compact;
 pub mod demo;
 pub mod disown;
 pub mod explain;
@@ -108,6 +109,7 @@ enum Verb {
     Retry(retry::RetryArgs),
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
+    Compact(compact::CompactArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
     Audit(audit::AuditArgs),
@@ -148,6 +150,7 @@ impl Cli {
             Verb::Retry(args) => retry::run(args, &context).await,
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,
+            Verb::Compact(args) => compact::run(args, &context).await,
             Verb::Verify(args) => verify::run(args, &context).await,
             Verb::Repair(args) => repair::run(args, &context).await,
             Verb::Audit(args) => audit::run(args, &context).await,

@@ -168,6 +168,7 @@ impl<'a> Checker<'a> {
         mapping.peers = conditions;
         mapping.problems = problems;
         mapping.markers = markers?;
+        mapping.compact = file.markers.as_ref().is_some_and(|markers| markers.get_ref().compact == Some(true));
         self.tables_differ(file, &mapping);
         Some(Config {
             path: path.to_owned(),

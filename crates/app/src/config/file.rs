@@ -96,6 +96,8 @@ pub struct HistoryFile {
     pub append_kind: Option<Spanned<Map>>,
     /// The column that names the encoding of the text.
     pub text_encoding: Option<Text>,
+    /// The statements that delete a marker.
+    pub remove: Option<Spanned<Vec<Text>>>,
     /// Statements that run once for each problem appended to.
     #[serde(default)]
     pub also: Vec<Text>,
@@ -128,12 +130,14 @@ pub struct ProblemFile {
     pub insert: Option<Spanned<Map>>,
 }
 
-/// `[markers]`: a table of their own.
+/// `[markers]`: a table of their own, and what may be done with them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkersFile {
     /// The table.
     pub table: Option<Text>,
+    /// Whether the bridge may delete its own.
+    pub compact: Option<bool>,
 }
 
 /// `[listen]`: where peers reach this bridge.

@@ -53,7 +53,7 @@ pub(super) static ROOT: &[Key] = &[
     key("database", Table(&[key("url", Text), key("password_file", Text), key("busy", Duration)])),
     key("history", Table(HISTORY)),
     key("problem", Table(PROBLEM)),
-    key("markers", Table(&[key("table", Text)])),
+    key("markers", Table(&[key("table", Text), key("compact", Flag)])),
     key("listen", Table(&[key("address", Text), key("tls", Later("TLS between sites"))])),
     key("peer", Tables(PEER)),
     key(
@@ -93,6 +93,7 @@ static HISTORY: &[Key] = &[
     key("work_from", Text),
     key("append_kind", Map),
     key("text_encoding", Text),
+    key("remove", Texts),
     key("also", Texts),
 ];
 
