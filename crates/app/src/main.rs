@@ -4,7 +4,9 @@
     reason = "the doc comments of the verbs are their help, in which [[peer]] is a section of the configuration"
 )]
 
+mod authority;
 mod cache;
+mod certificates;
 mod cli;
 mod config;
 mod daemon;
@@ -17,6 +19,7 @@ mod render;
 mod rights;
 mod site;
 mod status;
+mod tls;
 
 use std::process::ExitCode;
 

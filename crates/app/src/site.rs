@@ -2,18 +2,19 @@
 //! puts a bridge together by itself.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use landbridge_core::{Keyring, Scribe, SiteName};
 use landbridge_flow::bridge::Pauses;
 use landbridge_flow::ports::Store;
 use landbridge_flow::{Bridge, Limits, PeerPolicy};
-use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Tap, Token, TokenError};
+use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, PeerTls, Tap, Tls, Token, TokenError, Witness};
 
 use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
 use crate::config::{self, Config, Peer};
 use crate::exit::{Exit, Failure};
+use crate::tls;
 
 /// The least that the largest message may be.
 const BODY_BYTES_MIN: usize = 16 << 20;
@@ -26,6 +27,7 @@ pub struct Site {
     pub bridge: Arc<Bridge>,
     /// What was learnt and is in no table of the site.
     pub cache: Arc<Cache>,
+    tls: OnceLock<Option<Arc<Tls>>>,
 }
 
 impl Site {
@@ -51,7 +53,7 @@ impl Site {
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
         bridge.pairing = config.pairing;
-        Self { config, bridge: Arc::new(bridge), cache }
+        Self { config, bridge: Arc::new(bridge), cache, tls: OnceLock::new() }
     }
 
     /// The name of the site.
@@ -79,20 +81,34 @@ impl Site {
     pub fn dial(&self, peer: &Peer, tap: Option<Arc<dyn Tap>>) -> Result<Option<HttpPeer>, Failure> {
         let Some(url) = &peer.url else { return Ok(None) };
         let mut options = ClientOptions::new(url);
-        options.token = Some(token(peer)?);
+        options.token = token(peer)?;
+        options.tls = self.tls()?.map(|tls| PeerTls {
+            tls,
+            peer: peer.name.clone(),
+            witness: Some(self.cache.clone() as Arc<dyn Witness>),
+        });
         options.body_bytes_max = self.body_bytes_max();
         options.tap = tap;
         let wrong = |e: ClientError| {
-            let next = "correct its url in the configuration; one is written http://127.0.0.1:7420";
+            let next = "correct its url in the configuration; one is written https://HOST:7420";
             Failure::new(Exit::Configuration, format!("[[peer]] {}: {e}", peer.name), next)
         };
         HttpPeer::new(options).map(Some).map_err(wrong)
     }
 
+    /// What this site shows over TLS, and whom it believes; nothing without `[tls]`. The files are read once.
+    pub fn tls(&self) -> Result<Option<Arc<Tls>>, Failure> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls.clone());
+        }
+        let tls = tls::load(&self.config)?;
+        Ok(self.tls.get_or_init(|| tls).clone())
+    }
+
     /// The peers and their tokens, as the listener tells them apart.
     pub fn auth(&self) -> Result<Auth, Failure> {
         let tokens: Result<Vec<_>, Failure> =
-            self.config.peers.iter().map(|peer| Ok((peer.name.clone(), Some(token(peer)?)))).collect();
+            self.config.peers.iter().map(|peer| Ok((peer.name.clone(), token(peer)?))).collect();
         Auth::new(tokens?).map_err(|e| {
             Failure::new(Exit::Configuration, e.to_string(), "correct the [[peer]] sections in the configuration")
         })
@@ -118,8 +134,9 @@ impl Drop for Site {
     }
 }
 
-fn token(peer: &Peer) -> Result<Token, Failure> {
-    peer.token.reveal().parse().map_err(|e: TokenError| {
+fn token(peer: &Peer) -> Result<Option<Token>, Failure> {
+    let Some(token) = &peer.token else { return Ok(None) };
+    token.reveal().parse().map(Some).map_err(|e: TokenError| {
         let next = "give both sites the same new token";
         Failure::new(Exit::Configuration, format!("[[peer]] {}: {e}", peer.name), next)
     })

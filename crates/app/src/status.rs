@@ -7,9 +7,11 @@ use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
 use landbridge_flow::{Bridge, StoreError};
+use landbridge_http::certificate;
 use serde::Serialize;
 
-use crate::cache::{Learnt, RefusedHere, RefusedThere, Withheld};
+use crate::cache::{Learnt, RefusedHere, RefusedThere, Reload, Withheld};
+use crate::certificates::{self, Dated};
 use crate::exit::Exit;
 use crate::lock;
 use crate::site::Site;
@@ -48,6 +50,10 @@ pub struct Status {
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
     pub refused_here: Listed<RefusedHere>,
+    /// The certificates that the exchange depends on; none without `[tls]`.
+    pub certificates: Vec<Dated>,
+    /// A new configuration that the running bridge does not use, because it is faulty.
+    pub reload: Option<Reload>,
 }
 
 /// The exchange with one peer.
@@ -169,6 +175,8 @@ impl Status {
                 received: contact.received,
             }
         });
+        let running = lock::is_running(&site.config.path);
+        let certificates = certificates::all(&site.config, &learnt, certificate::now());
         let numbers = |rows: Vec<landbridge_core::WorkId>| rows.into_iter().map(|row| row.get()).collect::<Vec<_>>();
         let suspended = |(problem, rows)| Suspended { problem, rows: numbers(rows) };
         let differs = |(problem, origin, rows)| Differs { problem, origin, rows: numbers(rows) };
@@ -177,7 +185,7 @@ impl Status {
             history: site.config.history.clone(),
             database: site.database(),
             engine: bridge.store.capabilities().engine.clone(),
-            running: lock::is_running(&site.config.path),
+            running,
             problems: seen.problems,
             own: seen.own,
             copies: seen.copies,
@@ -187,6 +195,8 @@ impl Status {
             differs: seen.differs.into_iter().map(differs).collect(),
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
+            certificates,
+            reload: learnt.reload.filter(|reload| running && !reload.faults.is_empty()),
         })
     }
 
@@ -195,6 +205,8 @@ impl Status {
         let peers = &self.peers;
         if peers.iter().any(PeerStatus::wants_a_person)
             || self.suspended.count + self.differs.count + self.withheld.count > 0
+            || self.certificates.iter().any(Dated::wants_a_person)
+            || self.reload.is_some()
         {
             Exit::Person
         } else if peers.iter().any(|peer| peer.pending > 0) {
@@ -319,6 +331,8 @@ mod tests {
             differs: Listed::default(),
             withheld: Listed::default(),
             refused_here: Listed::default(),
+            certificates: Vec::new(),
+            reload: None,
         }
     }
 

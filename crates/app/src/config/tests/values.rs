@@ -265,5 +265,5 @@ fn a_token_is_a_secret_of_two_sites() {
         "21:9: the `token` of peer C is that of another peer too: each could speak as the other; write a token of its own \
          for each peer",
     );
-    assert_eq!(good(GOOD).peers[0].token.reveal(), TOKEN);
+    assert_eq!(good(GOOD).peers[0].token.as_ref().unwrap().reveal(), TOKEN);
 }
