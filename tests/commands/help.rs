@@ -2,8 +2,8 @@
 
 use crate::kit::command::{DONE, USAGE, run};
 
-const VERBS: [&str; 15] = [
-    "demo", "init", "check", "grants", "run", "sync", "status", "history", "append", "explain", "preview", "adopt",
+const VERBS: [&str; 17] = [
+    "demo", "init", "check", "cert", "grants", "run", "reload", "sync", "status", "history", "append", "explain", "preview", "adopt",
     "retry", "rekey", "disown",
 ];
 

@@ -12,6 +12,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod certificates;
 mod configuration;
 mod daily;
 mod database;

@@ -25,6 +25,7 @@ mod relayed;
 mod sequences;
 mod servers;
 mod systems;
+mod tls;
 mod worked_example;
 
 /// Not a test by itself: the processes that write are this executable, started once more to run this function.

@@ -58,7 +58,10 @@ pub fn read(config: &Config) -> Result<Option<Tls>, Vec<String>> {
 /// The same as a failure of a command.
 pub fn load(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
     let next = "`landbridge check` looks at every file of [tls]; `landbridge cert --help` says how they are made";
-    let read = read(config).map_err(|faults| Failure::new(Exit::Configuration, faults.join("\n"), next));
+    let read = read(config).map_err(|faults| {
+        let what = format!("the files of [tls] cannot be used:\n{}", faults.join("\n"));
+        Failure::new(Exit::Configuration, what, next)
+    });
     Ok(read?.map(Arc::new))
 }
 

@@ -62,7 +62,8 @@ pub async fn run(args: &ReloadArgs, context: &Context) -> Result<Exit, Failure> 
             }
             Some(reload) => {
                 let next = "put it right and reload again; until then the bridge works with the former configuration";
-                return Err(Failure::new(Exit::Configuration, reload.faults.join("\n"), next));
+                let what = format!("what is configured now is faulty and not used:\n{}", reload.faults.join("\n"));
+                return Err(Failure::new(Exit::Configuration, what, next));
             }
             None if begun.elapsed() > Duration::from_secs(args.wait) => {
                 let what = format!("the bridge has not answered within {} s", args.wait);
