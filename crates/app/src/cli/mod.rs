@@ -15,10 +15,12 @@ pub mod link;
 pub mod preview;
 pub mod rekey;
 pub mod reload;
+pub mod repair;
 pub mod retry;
 pub mod run;
 pub mod status;
 pub mod sync;
+pub mod verify;
 
 use std::path::PathBuf;
 
@@ -110,6 +112,8 @@ enum Verb {
     Retry(retry::RetryArgs),
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
 }
 
 /// What every verb is told besides its own arguments.
@@ -149,6 +153,8 @@ impl Cli {
             Verb::Retry(args) => retry::run(args, &context).await,
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,
+            Verb::Verify(args) => verify::run(args, &context).await,
+            Verb::Repair(args) => repair::run(args, &context).await,
         }
     }
 }
