@@ -32,7 +32,8 @@ fn an_authority_and_a_certificate_are_made_private_and_never_overwritten() {
     fails_clearly(&cert(&["authority", "--dir", dir, "--name", "B"]), USAGE, &["not overwritten", "--force"]);
     assert_eq!(std::fs::read(a.dir.join("ca.key")).unwrap(), before);
 
-    let made = cert(&["issue", "1", "--dir", dir, "--host", "bridge.a.example", "--host", "203.0.113.7"]).ends(DONE).out;
+    let made =
+        cert(&["issue", "1", "--dir", dir, "--host", "bridge.a.example", "--host", "203.0.113.7"]).ends(DONE).out;
     assert!(made.contains("site 1, from the authority \"Company A\"") && made.contains("(397 days)"), "{made}");
     let (key, crt) = (a.dir.join("1.key"), a.dir.join("1.crt"));
     assert_eq!(mode(&key), 0o600);
@@ -179,7 +180,8 @@ fn init_proposes_tls_where_others_are_to_reach_the_site() {
     let config = desk.folder.join("1.toml");
     let table = ["--table", "WORK_HISTORY", "--problem", "PROBLEM_ID", "--work", "WORK_ID", "--text", "WORK_HISTORY"];
     let init = |rest: &[&str]| {
-        let head = ["--config", text(&config), "init", "--force", "--yes", "--site", "1", "--database", "sqlite:desk.db"];
+        let head =
+            ["--config", text(&config), "init", "--force", "--yes", "--site", "1", "--database", "sqlite:desk.db"];
         run(head.iter().chain(&table).chain(rest))
     };
     let told = init(&["--listen", "0.0.0.0:7420", "--peer", "N=https://n.example:7420", "--peer-ca", "N=b.crt"]);

@@ -3,8 +3,8 @@
 use crate::kit::command::{DONE, USAGE, run};
 
 const VERBS: [&str; 17] = [
-    "demo", "init", "check", "cert", "grants", "run", "reload", "sync", "status", "history", "append", "explain", "preview", "adopt",
-    "retry", "rekey", "disown",
+    "demo", "init", "check", "cert", "grants", "run", "reload", "sync", "status", "history", "append", "explain",
+    "preview", "adopt", "retry", "rekey", "disown",
 ];
 
 #[test]

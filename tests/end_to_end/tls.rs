@@ -96,7 +96,8 @@ fn two_companies_exchange_over_mutual_tls_whoever_dials() {
             assert_eq!(entries, ["from A", "from B"], "{desk:?}");
             let status = desk.status();
             // Its own, its authority's, the other's authority's, and the peer's as it showed it.
-            let days: Vec<_> = status["certificates"].as_array().unwrap().iter().map(|c| c["days_left"].clone()).collect();
+            let days: Vec<_> =
+                status["certificates"].as_array().unwrap().iter().map(|c| c["days_left"].clone()).collect();
             assert_eq!(days, [397, 3649, 3649, 397], "{status}");
             let told = desk.run(&["check"]).ends(DONE).out;
             assert!(told.contains("good until"), "{told}");
@@ -119,7 +120,8 @@ fn strangers_do_not_get_past_the_handshake() {
     let expired = folder("expired", &|at| both.b.issue_dated(at, "N", -40, -2));
     let early = folder("early", &|at| both.b.issue_dated(at, "N", 3, 40));
     let own = folder("self-signed", &|at| issue_self_signed(at, "N"));
-    let stale = folder("expired-and-wrong", &|at| both.a.issue_dated(at, "N", -40, -2));
+    let c = Authority::make(both.folder.path(), "C");
+    let stale = folder("expired-and-wrong", &|at| c.issue_dated(at, "N", -40, -2));
     let none = folder("no-site", &|at| both.b.issue_dated(at, "not a site", -1, 9));
     for (shown, says) in [
         (None, "shows no certificate"),
@@ -128,7 +130,7 @@ fn strangers_do_not_get_past_the_handshake() {
         (Some((&expired, "N")), "of site N that ended on"),
         (Some((&early, "N")), "of site N that begins on"),
         (Some((&own, "N")), "of site N that it signed itself"),
-        (Some((&stale, "N")), "from the authority \"A\""),
+        (Some((&stale, "N")), "from the authority \"C\""),
         (Some((&none, "not a site")), "a certificate of nobody"),
     ] {
         let shown = shown.map(|(folder, site)| (folder.as_path(), site));
@@ -343,7 +345,8 @@ fn with_a_token_agreed_a_certificate_alone_does_not_do() {
     let both = Companies::new("tls-token", true);
     both.one.reconfigure("name = \"N\"", "name = \"N\"\ntoken = \"a-token-for-tests-only\"");
     let one = both.start_one();
-    let refused = post(&mut dial(one.address.unwrap(), Some((&both.n.folder, "N")), &[&TLS13]), "/v1/push", PUSH).unwrap();
+    let refused =
+        post(&mut dial(one.address.unwrap(), Some((&both.n.folder, "N")), &[&TLS13]), "/v1/push", PUSH).unwrap();
     assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
     both.n.reconfigure("name = \"1\"", "name = \"1\"\ntoken = \"a-token-for-tests-only\"");
     both.n.append("ABC", &["with both"]);

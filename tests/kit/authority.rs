@@ -12,7 +12,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned, SupportedProtocolVersion,
+};
 use time::OffsetDateTime;
 
 use super::command::{self, DONE};
@@ -121,7 +123,8 @@ pub fn dial(
 
 /// Posts `body` over a connection and returns what comes back, or why nothing does.
 pub fn post(stream: &mut (impl Read + Write), path: &str, body: &str) -> Result<String, String> {
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     let sent = stream.write_all(format!("{head}{body}").as_bytes()).and_then(|()| stream.flush());
     let mut answer = Vec::new();
     let read = sent.and_then(|()| stream.read_to_end(&mut answer));

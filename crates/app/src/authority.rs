@@ -144,7 +144,8 @@ impl Authority {
     pub fn sign(&self, wanted: &Wanted<'_>, key: &impl PublicKeyData) -> Result<String, AuthorityFault> {
         let mut params = site_params(wanted)?;
         let over = |what: &str| AuthorityFault::Over { path: PathBuf::from(CA_CERT), what: what.to_owned() };
-        let ends = i64::try_from(self.certificate.ends).ok().and_then(|ends| OffsetDateTime::from_unix_timestamp(ends).ok());
+        let ends =
+            i64::try_from(self.certificate.ends).ok().and_then(|ends| OffsetDateTime::from_unix_timestamp(ends).ok());
         match self.certificate.validity(now()) {
             landbridge_http::certificate::Validity::Days(_) => {}
             landbridge_http::certificate::Validity::Ended => return Err(over("has ended")),
@@ -182,7 +183,10 @@ pub fn certified_key(path: &Path) -> Result<(SubjectPublicKeyInfo, Certificate),
 
 /// A request for a certificate over `pair`, in PEM.
 pub fn request(wanted: &Wanted<'_>, pair: &KeyPair) -> Result<String, AuthorityFault> {
-    Ok(site_params(wanted)?.serialize_request(pair)?.pem()?)
+    // The number and the link to its authority are the authority's to choose.
+    let mut params = site_params(wanted)?;
+    (params.serial_number, params.use_authority_key_identifier_extension) = (None, false);
+    Ok(params.serialize_request(pair)?.pem()?)
 }
 
 /// Reads a request, whose signature shows that whoever made it has the key.
@@ -206,8 +210,7 @@ pub fn read_request(path: &Path) -> Result<Request, AuthorityFault> {
         }
     }
     let site = site_of(&uris).map_err(|e| wrong(format!("asks for a certificate of nobody: {e}")))?;
-    let key_fingerprint =
-        landbridge_http::certificate::fingerprint(&params.public_key.subject_public_key_info());
+    let key_fingerprint = landbridge_http::certificate::fingerprint(&params.public_key.subject_public_key_info());
     Ok(Request { site, hosts, key_fingerprint, params })
 }
 
@@ -230,9 +233,9 @@ fn params(name: &str, days: u32) -> Result<CertificateParams, AuthorityFault> {
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     let begins = OffsetDateTime::now_utc() - BEFORE;
     params.not_before = begins;
-    params.not_after = begins.checked_add((DAY * days).try_into().unwrap_or(time::Duration::MAX)).ok_or_else(|| {
-        AuthorityFault::Asked(format!("{days} days from now are out of every calendar"))
-    })?;
+    params.not_after = begins
+        .checked_add((DAY * days).try_into().unwrap_or(time::Duration::MAX))
+        .ok_or_else(|| AuthorityFault::Asked(format!("{days} days from now are out of every calendar")))?;
     Ok(params)
 }
 
@@ -267,7 +270,8 @@ fn no_certificate(path: &Path) -> AuthorityFault {
 }
 
 fn read_der(path: &Path, der: &[u8]) -> Result<Certificate, AuthorityFault> {
-    Certificate::read(der).map_err(|e| AuthorityFault::Content { path: path.to_owned(), what: format!("is wrong: {e}") })
+    Certificate::read(der)
+        .map_err(|e| AuthorityFault::Content { path: path.to_owned(), what: format!("is wrong: {e}") })
 }
 
 /// Writes a file whole or not at all; `private`: for this user alone, from its first moment.

@@ -78,6 +78,7 @@ enum Kind {
     Withheld,
     Failed,
     TurnedAway,
+    Noise,
 }
 
 struct Writer {
@@ -371,8 +372,11 @@ impl Witness for Cache {
     fn turned_away(&self, from: SocketAddr, why: &Distrust) {
         let sentence = format!("{} {why}", from.ip().to_canonical());
         if why.shown().is_none() {
-            // The noise of a port that anybody can reach.
-            tracing::info!("{}", in_a_line(&sentence));
+            // The noise of a port that anybody can reach: said to those who ask what happens, and not for ever.
+            let sentence = in_a_line(&sentence);
+            if lock(&self.said).hear(Kind::Noise, &sentence, Instant::now()) != Heard::Enough {
+                tracing::info!("{sentence}");
+            }
             return;
         }
         self.warn(Kind::TurnedAway, &sentence);

@@ -87,7 +87,15 @@ pub fn all(config: &Config, learnt: &Learnt, now: u64) -> Vec<Dated> {
         Ok(None) => {}
         Ok(Some(tls)) => {
             let site = config.site.as_str();
-            all.push(dated(Whose::Own, None, site, Some(files.cert.display().to_string()), tls.certificate(), files, now));
+            all.push(dated(
+                Whose::Own,
+                None,
+                site,
+                Some(files.cert.display().to_string()),
+                tls.certificate(),
+                files,
+                now,
+            ));
             for root in tls.ca().certificates() {
                 let file = Some(tls.ca().file().to_owned());
                 all.push(dated(Whose::Authority, None, &root.subject, file, root, files, now));

@@ -116,7 +116,7 @@ impl PeerError {
             PeerError::TooLarge => (Remedy::Now, "nothing to do; smaller batches are sent"),
             PeerError::Denied(_) => {
                 (Remedy::Person, "compare site names, history name, certificates and tokens on both sides")
-            },
+            }
             PeerError::Unproven(_) => {
                 (Remedy::Person, "`landbridge check` here and `landbridge cert show` there say whose certificate it is")
             }

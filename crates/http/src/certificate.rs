@@ -129,10 +129,9 @@ impl Certificate {
 pub fn site_of(uris: &[String]) -> Result<SiteName, NoSite> {
     match uris {
         [] => Err(NoSite::None),
-        [uri] => uri
-            .strip_prefix(NAME_PREFIX)
-            .and_then(|site| site.parse().ok())
-            .ok_or_else(|| NoSite::Other(one_line(uri))),
+        [uri] => {
+            uri.strip_prefix(NAME_PREFIX).and_then(|site| site.parse().ok()).ok_or_else(|| NoSite::Other(one_line(uri)))
+        }
         many => {
             let shown: Vec<_> = many.iter().take(NAMES_SHOWN_MAX).map(String::as_str).collect();
             Err(NoSite::Other(one_line(&shown.join(", "))))

@@ -22,16 +22,23 @@ use landbridge_flow::ports::{Compares, Peer};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode, Url, redirect};
 use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::auth::Token;
 use crate::body::{self, Coding, ErrorBody, Unreadable, one_line};
 use crate::tls::{Tls, Verdict, failed};
 use crate::trust::Witness;
+
+/// How long it is listened to why a peer ended a connection.
+const WHY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Which way a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +262,10 @@ impl HttpPeer {
         if let Some(tap) = &self.tap {
             tap.message(Direction::Request, clear);
         }
-        let response = request.body(sent).send().await.map_err(|error| self.unreachable(&error, timeout))?;
+        let response = match request.body(sent).send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.unreachable(&error, timeout).await),
+        };
         let status = response.status();
         if body::offers_zstd(response.headers()) {
             self.reads_zstd.store(true, Ordering::Relaxed);
@@ -279,13 +289,17 @@ impl HttpPeer {
     /// The bytes of the body, as they arrive and no more than the maximum.
     async fn take(&self, mut response: Response, timeout: Duration) -> Result<Vec<u8>, PeerError> {
         let mut taken = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error, timeout))? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(taken),
+                Err(error) => return Err(self.unreachable(&error, timeout).await),
+            };
             if taken.len() + chunk.len() > self.body_bytes_max {
                 return Err(self.answer_too_large());
             }
             taken.extend_from_slice(&chunk);
         }
-        Ok(taken)
     }
 
     fn refused(&self, answer: &Answer) -> PeerError {
@@ -309,12 +323,18 @@ impl HttpPeer {
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error, timeout: Duration) -> PeerError {
+    async fn unreachable(&self, error: &reqwest::Error, timeout: Duration) -> PeerError {
         let url = &self.shown;
-        if let Some((tls, verdict)) = &self.tls
-            && let Some(met) = tls_error(error)
-        {
-            return self.handshake_failed(&met, &tls.tls, verdict);
+        if let Some((tls, verdict)) = &self.tls {
+            if let Some(met) = tls_error(error) {
+                return self.handshake_failed(&met, &tls.tls, verdict);
+            }
+            if !error.is_timeout()
+                && !error.is_connect()
+                && let Some(met) = self.ask_why(tls, verdict).await
+            {
+                return self.handshake_failed(&met, &tls.tls, verdict);
+            }
         }
         let sentence = match (error.is_connect(), error.is_timeout()) {
             (true, true) => format!("no connection to {url} within {:?}", self.connect_timeout),
@@ -323,6 +343,24 @@ impl HttpPeer {
             (false, false) => format!("the connection to {url} broke: {}", reason(error)),
         };
         PeerError::Unreachable(one_line(&sentence))
+    }
+
+    /// What TLS has to say where HTTP keeps no more than that the connection ended: in TLS 1.3 the peer judges our
+    /// certificate after we believe to be connected. Dialled once more, without a request.
+    async fn ask_why(&self, tls: &PeerTls, verdict: &Verdict) -> Option<Met> {
+        let config = tls.tls.client(&tls.peer, None, verdict.clone()).ok()?;
+        let url = Url::parse(&self.shown).ok()?;
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = url.port_or_known_default()?;
+        let listen = async {
+            let stream = TcpStream::connect((host.as_str(), port)).await.ok()?;
+            let name = ServerName::try_from(host.clone()).ok()?;
+            match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+                Err(error) => tls_within(&error),
+                Ok(mut stream) => stream.read(&mut [0]).await.err().and_then(|error| tls_within(&error)),
+            }
+        };
+        tokio::time::timeout(WHY_TIME_MAX, listen).await.ok().flatten()
     }
 
     /// Either side did not take the other's certificate, or the two speak no TLS with each other.
@@ -418,42 +456,26 @@ enum Met {
     Error(rustls::Error),
 }
 
-/// The error of TLS within `error`. HTTP/2 keeps of an error of its connection no more than the words.
+/// The error of TLS within `error`.
 fn tls_error(error: &reqwest::Error) -> Option<Met> {
-    let (mut next, mut told) = (error.source(), None);
+    let mut next = error.source();
     while let Some(error) = next {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let met = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
-        match met {
-            Some(rustls::Error::AlertReceived(alert)) => return Some(Met::Alert(*alert)),
-            Some(other) => return Some(Met::Error(other.clone())),
-            None => {}
+        if let Some(met) = tls_within(error) {
+            return Some(met);
         }
-        told = told.or_else(|| alert_in(&error.to_string()));
         next = error.source();
     }
-    told.map(Met::Alert)
+    None
 }
 
-/// The alert that these words speak of, which are rustls' own.
-fn alert_in(words: &str) -> Option<AlertDescription> {
-    use AlertDescription::{
-        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown, DecryptError,
-        HandshakeFailure, ProtocolVersion, UnknownCA, UnsupportedCertificate,
-    };
-    let known = [
-        AccessDenied,
-        BadCertificate,
-        CertificateExpired,
-        CertificateRequired,
-        CertificateUnknown,
-        DecryptError,
-        HandshakeFailure,
-        ProtocolVersion,
-        UnknownCA,
-        UnsupportedCertificate,
-    ];
-    known.into_iter().find(|alert| words.contains(&rustls::Error::AlertReceived(*alert).to_string()))
+/// The same, where it is wrapped into errors of reading and writing, which do not name it as their source.
+fn tls_within(error: &(dyn std::error::Error + 'static)) -> Option<Met> {
+    match error.downcast_ref() {
+        Some(rustls::Error::AlertReceived(alert)) => return Some(Met::Alert(*alert)),
+        Some(other) => return Some(Met::Error(other.clone())),
+        None => {}
+    }
+    error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| tls_within(inner))
 }
 
 /// The innermost reason, in words.
@@ -504,10 +526,11 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_known_by_its_words() {
-        let words = format!("http2 error: {}", rustls::Error::AlertReceived(AlertDescription::UnknownCA));
-        assert_eq!(alert_in(&words), Some(AlertDescription::UnknownCA));
-        assert_eq!(alert_in("connection refused"), None);
+    fn what_tls_says_is_found_however_deep_it_is_wrapped() {
+        let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+        let wrapped = io::Error::other(io::Error::other(alert));
+        assert!(matches!(tls_within(&wrapped), Some(Met::Alert(AlertDescription::UnknownCA))));
+        assert!(tls_within(&io::Error::other("no connection")).is_none());
     }
 
     #[test]

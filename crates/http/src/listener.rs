@@ -232,7 +232,12 @@ impl Door {
     }
 
     /// TLS with whoever is there; nothing to say of those who only looked whether something listens.
-    async fn shake_hands(&self, stream: TcpStream, pulse: &Arc<Pulse>, tls: &Arc<Tls>) -> Result<Known, Option<Distrust>> {
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        pulse: &Arc<Pulse>,
+        tls: &Arc<Tls>,
+    ) -> Result<Known, Option<Distrust>> {
         let mut first = [0];
         match stream.peek(&mut first).await {
             Ok(1..) if first[0] == TLS_HANDSHAKE => {}
@@ -436,9 +441,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Alive<S> {
 
 /// To somebody who speaks plain HTTP to a port with TLS: what he has to change.
 async fn say_that_this_is_tls(mut stream: TcpStream) {
-    let error = "this site speaks TLS only: its url begins with https://, and who dials it needs a certificate, [tls] in \
+    let error =
+        "this site speaks TLS only: its url begins with https://, and who dials it needs a certificate, [tls] in \
                  the configuration"
-        .to_owned();
+            .to_owned();
     let body = serde_json::to_string(&ErrorBody { error }).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",

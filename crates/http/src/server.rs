@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -18,7 +19,6 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use landbridge_core::SiteName;
 use landbridge_core::message::{Checked, Compare, Lost, MessageError, Pull, Push, Verify, WIRE, from_bytes, to_bytes};
 use landbridge_flow::error::ServeError;

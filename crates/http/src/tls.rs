@@ -23,7 +23,7 @@ use rustls::{
 use thiserror::Error;
 
 use crate::certificate::{Certificate, NoSite, now};
-use crate::trust::{Authority, End, Distrust, Witness};
+use crate::trust::{Authority, Distrust, End, Witness};
 
 /// Why this site cannot prove who it is. Each names its file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -50,7 +50,9 @@ pub enum TlsError {
         site: SiteName,
     },
     /// Another site's.
-    #[error("{file} is the certificate of site {shown}, and this is site {site}; name the file of this site in [tls] cert")]
+    #[error(
+        "{file} is the certificate of site {shown}, and this is site {site}; name the file of this site in [tls] cert"
+    )]
     OtherSite {
         /// The file.
         file: String,
@@ -239,8 +241,7 @@ impl Tls {
         let caller = Arc::new(Caller { tls: self.clone(), peer: peer.clone(), witness, verdict });
         let builder = ClientConfig::builder_with_provider(self.provider.clone()).with_protocol_versions(&[&TLS13])?;
         let shown = Arc::new(SingleCertAndKey::from(self.shown.as_ref().clone()));
-        let mut config =
-            builder.dangerous().with_custom_certificate_verifier(caller).with_client_cert_resolver(shown);
+        let mut config = builder.dangerous().with_custom_certificate_verifier(caller).with_client_cert_resolver(shown);
         config.resumption = Resumption::disabled();
         config.alpn_protocols = protocols();
         Ok(config)
@@ -254,7 +255,7 @@ impl Tls {
         between: &[CertificateDer<'_>],
         end: End,
         now: u64,
-    ) -> Result<(SiteName, Certificate), Distrust> {
+    ) -> Judged {
         let certificate = Certificate::read(shown).map_err(|e| Distrust::Unreadable(e.to_string()))?;
         let site = certificate.site()?;
         if let Some(expected) = expected
@@ -291,21 +292,24 @@ fn protocols() -> Vec<Vec<u8>> {
     vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
+/// Whose certificate was shown, if it is believed.
+type Judged = Result<(SiteName, Certificate), Distrust>;
+
 /// What came of one handshake: rustls keeps no more of it than an alert.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict(Arc<Mutex<Option<Result<(SiteName, Certificate), Distrust>>>>);
+pub(crate) struct Verdict(Arc<Mutex<Option<Judged>>>);
 
 impl Verdict {
-    fn set(&self, verdict: Result<(SiteName, Certificate), Distrust>) {
+    fn set(&self, verdict: Judged) {
         *self.lock() = Some(verdict);
     }
 
     /// Takes it.
-    pub(crate) fn take(&self) -> Option<Result<(SiteName, Certificate), Distrust>> {
+    pub(crate) fn take(&self) -> Option<Judged> {
         self.lock().take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Result<(SiteName, Certificate), Distrust>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Judged>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

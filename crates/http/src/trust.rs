@@ -125,7 +125,9 @@ pub enum Distrust {
         now: u64,
     },
     /// A certificate between it and the authority is not good now.
-    #[error("shows a certificate of site {shown}; one between it and its authority is not valid by this machine's clock")]
+    #[error(
+        "shows a certificate of site {shown}; one between it and its authority is not valid by this machine's clock"
+    )]
     Between {
         /// Whose it is.
         shown: SiteName,
@@ -203,7 +205,9 @@ pub enum AuthorityError {
         why: String,
     },
     /// A site's certificate instead.
-    #[error("{file} holds the certificate {subject:?}, which is no authority's; give the authority's, often named ca.crt")]
+    #[error(
+        "{file} holds the certificate {subject:?}, which is no authority's; give the authority's, often named ca.crt"
+    )]
     NoAuthority {
         /// The file.
         file: String,
@@ -308,9 +312,11 @@ impl Authority {
             return Err(unfit(format!("{} certificates come with it", between.len())));
         }
         let good = |root: &Certificate| matches!(root.validity(now), Validity::Days(_));
-        let anchors: Vec<_> = self.roots.iter().filter(|(_, root)| good(root)).map(|(anchor, _)| anchor.clone()).collect();
+        let anchors: Vec<_> =
+            self.roots.iter().filter(|(_, root)| good(root)).map(|(anchor, _)| anchor.clone()).collect();
         if anchors.is_empty() {
-            let days = |root: &Certificate| format!("{:?}, from {} to {}", root.subject, day(root.begins), day(root.ends));
+            let days =
+                |root: &Certificate| format!("{:?}, from {} to {}", root.subject, day(root.begins), day(root.ends));
             let authority = format!("{} ({})", self.certificates().map(days).collect::<Vec<_>>().join("; "), self.file);
             return Err(Distrust::AuthorityOver { shown: site.clone(), authority, now });
         }
@@ -331,11 +337,13 @@ impl Authority {
             {
                 Err(Distrust::SelfSigned { shown: site.clone() })
             }
-            Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey) => Err(Distrust::Authority {
-                shown: site.clone(),
-                issuer: certificate.issuer.clone(),
-                expected: self.called(),
-            }),
+            Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey) => {
+                Err(Distrust::Authority {
+                    shown: site.clone(),
+                    issuer: certificate.issuer.clone(),
+                    expected: self.called(),
+                })
+            }
             Err(webpki::Error::CaUsedAsEndEntity) if certificate.is_self_issued => {
                 Err(Distrust::SelfSigned { shown: site.clone() })
             }

@@ -68,7 +68,10 @@ async fn a_site_cannot_speak_as_another() {
     let peer = client(&server.url, |options| options.token = token(OF_C));
     let error = peer.push(push(&["a"])).await.unwrap_err();
     assert!(matches!(error, PeerError::Denied(_)));
-    assert_eq!(error.to_string(), "does not accept this site: the message is from 1, and who sends it has shown that it is C");
+    assert_eq!(
+        error.to_string(),
+        "does not accept this site: the message is from 1, and who sends it has shown that it is C"
+    );
     assert!(matches!(peer.pull(pull(0)).await.unwrap_err(), PeerError::Denied(_)));
     assert!(server.fake.pushes.lock().unwrap().is_empty() && server.fake.pulls.lock().unwrap().is_empty());
 }

@@ -358,7 +358,12 @@ fn wanted<'a>(site: &'a SiteName, signing: &Signing, hosts: &'a [String]) -> Wan
 fn signed(cert: &Path, _screen: Screen) -> Result<(), Failure> {
     let (_, made) = certified_key(cert)?;
     let site = made.site().map_or_else(|e| e.to_string(), |site| format!("site {site}"));
-    say(&format!("Certificate {}: {site}, from the authority {:?}, good until {}", cert.display(), made.issuer, until(&made)))?;
+    say(&format!(
+        "Certificate {}: {site}, from the authority {:?}, good until {}",
+        cert.display(),
+        made.issuer,
+        until(&made)
+    ))?;
     Ok(())
 }
 

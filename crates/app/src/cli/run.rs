@@ -137,7 +137,9 @@ impl Running {
                 for fault in &faults {
                     tracing::error!("not used: {}", crate::render::visible(fault));
                 }
-                tracing::error!("the former configuration stays at work until what is wrong with the new one is put right");
+                tracing::error!(
+                    "the former configuration stays at work until what is wrong with the new one is put right"
+                );
                 self.site.cache.reloaded(wish, faults);
                 // A database that is away may be back in a minute; a faulty file has to change first.
                 if failure.exit != Exit::Database {

@@ -19,9 +19,11 @@ use super::secret::Secret;
 const TOKEN_CHARS_MIN: usize = 16;
 const TOKEN_CHARS_MAX: usize = 1024;
 const ADDRESS: &str = "write `address = \"127.0.0.1:7420\"`";
-const URL: &str = "write `url = \"https://HOST:PORT\"`, or for a bridge on this machine `url = \"http://127.0.0.1:PORT\"`";
+const URL: &str =
+    "write `url = \"https://HOST:PORT\"`, or for a bridge on this machine `url = \"http://127.0.0.1:PORT\"`";
 /// What [tls] needs, for messages.
-const TLS: &str = "write a section `[tls]` with `cert`, `key` and `ca`; `landbridge cert --help` says how they are made";
+const TLS: &str =
+    "write a section `[tls]` with `cert`, `key` and `ca`; `landbridge cert --help` says how they are made";
 
 /// The condition of each peer: the rows that it may see.
 type Conditions = BTreeMap<SiteName, Option<String>>;
@@ -305,7 +307,15 @@ mod tests {
             assert_eq!(url_of_a_bridge(good, true).as_deref(), Ok(good));
             assert!(url_of_a_bridge(good, false).is_err(), "{good}");
         }
-        for bad in ["https://", "https://:1", "https://n:x", "https://n/x", "https://u:p@n", "https://0.0.0.0:1", "https://a b"] {
+        for bad in [
+            "https://",
+            "https://:1",
+            "https://n:x",
+            "https://n/x",
+            "https://u:p@n",
+            "https://0.0.0.0:1",
+            "https://a b",
+        ] {
             assert!(url_of_a_bridge(bad, true).is_err(), "{bad}");
         }
     }

@@ -88,7 +88,8 @@ fn read(file: &Path) -> Result<Vec<Shown>, Failure> {
         all.push(shown(file, certificate));
     }
     if all.is_empty() {
-        let what = if text.contains("PRIVATE KEY-----") { "holds a private key, which is not shown" } else { "holds none" };
+        let what =
+            if text.contains("PRIVATE KEY-----") { "holds a private key, which is not shown" } else { "holds none" };
         return Err(wrong(format!("{}: no certificate and no request; it {what}", file.display())));
     }
     Ok(all)
