@@ -30,6 +30,7 @@ mod restores;
 mod sequences;
 mod servers;
 mod systems;
+mod tls;
 mod topologies;
 mod worked_example;
 

@@ -40,7 +40,8 @@ impl Bridge {
             ready = ready_line(&bridge.said(before));
             ready.is_some()
         });
-        let listening = ready.as_deref().and_then(|line| line.split_once("listening on http://"));
+        let listening = ready.as_deref().and_then(|line| line.split_once("listening on "));
+        let listening = listening.and_then(|(_, rest)| rest.split_once("://"));
         bridge.address = listening.map(|(_, rest)| rest.split(',').next().unwrap().parse().unwrap());
         bridge
     }
@@ -60,6 +61,17 @@ impl Bridge {
             ended.is_some()
         });
         ended.unwrap()
+    }
+
+    /// SIGHUP: it reads its configuration and certificates again.
+    pub fn hang_up(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    }
+
+    /// What it and its predecessors with the same configuration logged.
+    pub fn log(&self) -> String {
+        self.said(0)
     }
 
     fn end(&mut self) {

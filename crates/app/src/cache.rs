@@ -12,6 +12,7 @@ mod write;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -22,9 +23,11 @@ use std::time::{Duration, Instant};
 use landbridge_core::message::Refusal;
 use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer, RecordError};
+use landbridge_http::certificate::day;
+use landbridge_http::{Certificate, Distrust, Witness};
 
-pub use learnt::{Learnt, RefusedHere, RefusedThere, Withheld};
-pub use wishes::Wishes;
+pub use learnt::{Learnt, RefusedHere, RefusedThere, Reload, Withheld};
+pub use wishes::{Wish, Wishes};
 
 /// Notes that wait to be written; what comes on top is dropped and counted.
 const NOTES_MAX: usize = 1 << 16;
@@ -40,6 +43,8 @@ pub struct Cache {
     writer: Mutex<Option<Writer>>,
     counts: Mutex<BTreeMap<SiteName, Counts>>,
     said: Mutex<Said>,
+    /// The certificate that each peer last showed to this process: noted once, not with every connection.
+    shown: Mutex<HashMap<SiteName, String>>,
     dropped: AtomicU64,
     /// Whether the record was written when it last was to be; nothing before that.
     recorded: Mutex<Option<bool>>,
@@ -75,6 +80,8 @@ enum Kind {
     Withheld,
     Failed,
     NotRecorded,
+    TurnedAway,
+    Noise,
 }
 
 struct Writer {
@@ -123,6 +130,17 @@ enum Note {
         row: WorkId,
         why: &'static str,
     },
+    Certificate {
+        peer: SiteName,
+        begins: u64,
+        ends: u64,
+        fingerprint: String,
+    },
+    /// The configuration was read again, and that is wrong with it.
+    Reloaded {
+        wish: Option<i64>,
+        faults: Vec<String>,
+    },
     Answered {
         peer: SiteName,
     },
@@ -146,6 +164,7 @@ impl Cache {
             writer: Mutex::default(),
             counts: Mutex::default(),
             said: Mutex::default(),
+            shown: Mutex::default(),
             dropped: AtomicU64::new(0),
             recorded: Mutex::default(),
         }
@@ -180,9 +199,14 @@ impl Cache {
         })
     }
 
-    /// Wishes that a running bridge tries refused entries now: of one peer and one problem, or of all.
-    pub fn wish(&self, peer: Option<&SiteName>, problem: Option<&ProblemId>) -> rusqlite::Result<()> {
-        wishes::wish(&self.path, peer, problem)
+    /// Wishes something of a running bridge; of refused entries perhaps for one problem. The number of the wish.
+    pub fn wish(&self, wish: &Wish, problem: Option<&ProblemId>) -> rusqlite::Result<i64> {
+        wishes::wish(&self.path, wish, problem)
+    }
+
+    /// The configuration was read again, for a wish or without one; `faults` kept it from being used.
+    pub fn reloaded(&self, wish: Option<i64>, faults: Vec<String>) {
+        self.note(Note::Reloaded { wish, faults });
     }
 
     /// What is wished from now on.
@@ -357,6 +381,33 @@ impl Observer for Cache {
                 tracing::debug!(?pause, "tried again after the pause");
                 self.warn(Kind::Failed, &format!("{error}; next: {}", error.remedy().1));
             }
+        }
+    }
+}
+
+impl Witness for Cache {
+    fn believed(&self, peer: &SiteName, certificate: &Certificate) {
+        let former = lock(&self.shown).insert(peer.clone(), certificate.fingerprint.clone());
+        if former.as_ref() != Some(&certificate.fingerprint) {
+            let (begins, ends, fingerprint) = (certificate.begins, certificate.ends, certificate.fingerprint.clone());
+            tracing::info!(%peer, fingerprint, "a certificate is believed, until {}", day(ends));
+            self.note(Note::Certificate { peer: peer.clone(), begins, ends, fingerprint });
+        }
+    }
+
+    fn turned_away(&self, from: SocketAddr, why: &Distrust) {
+        let sentence = format!("{} {why}", from.ip().to_canonical());
+        if why.shown().is_none() {
+            // The noise of a port that anybody can reach: said to those who ask what happens, and not for ever.
+            let sentence = in_a_line(&sentence);
+            if lock(&self.said).hear(Kind::Noise, &sentence, Instant::now()) != Heard::Enough {
+                tracing::info!("{sentence}");
+            }
+            return;
+        }
+        self.warn(Kind::TurnedAway, &sentence);
+        if let Some(peer) = why.proven() {
+            self.note(Note::Failed { peer: peer.clone(), error: why.to_string() });
         }
     }
 }

@@ -7,10 +7,12 @@ use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
 use landbridge_flow::{Bridge, StoreError};
+use landbridge_http::certificate;
 use serde::Serialize;
 
 use crate::audit::AuditError;
-use crate::cache::{Learnt, RefusedHere, RefusedThere, Withheld};
+use crate::cache::{Learnt, RefusedHere, RefusedThere, Reload, Withheld};
+use crate::certificates::{self, Dated};
 use crate::exit::Exit;
 use crate::lock;
 use crate::site::Site;
@@ -49,6 +51,10 @@ pub struct Status {
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
     pub refused_here: Listed<RefusedHere>,
+    /// The certificates that the exchange depends on; none without `[tls]`.
+    pub certificates: Vec<Dated>,
+    /// A new configuration that the running bridge does not use, because it is faulty.
+    pub reload: Option<Reload>,
     /// The record of what leaves; nothing where none is kept.
     pub record: Option<RecordStatus>,
 }
@@ -190,6 +196,8 @@ impl Status {
                 received: contact.received,
             }
         });
+        let running = lock::is_running(&site.config.path);
+        let certificates = certificates::all(&site.config, &learnt, certificate::now());
         let numbers = |rows: Vec<landbridge_core::WorkId>| rows.into_iter().map(|row| row.get()).collect::<Vec<_>>();
         let suspended = |(problem, rows)| Suspended { problem, rows: numbers(rows) };
         let differs = |(problem, origin, rows)| Differs { problem, origin, rows: numbers(rows) };
@@ -198,7 +206,7 @@ impl Status {
             history: site.config.history.clone(),
             database: site.database(),
             engine: bridge.store.capabilities().engine.clone(),
-            running: lock::is_running(&site.config.path),
+            running,
             problems: seen.problems,
             own: seen.own,
             copies: seen.copies,
@@ -209,6 +217,8 @@ impl Status {
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
             record,
+            certificates,
+            reload: learnt.reload.filter(|reload| running && !reload.faults.is_empty()),
         })
     }
 
@@ -218,6 +228,8 @@ impl Status {
         if peers.iter().any(PeerStatus::wants_a_person)
             || self.suspended.count + self.differs.count + self.withheld.count > 0
             || self.record.as_ref().is_some_and(|record| record.error.is_some())
+            || self.certificates.iter().any(Dated::wants_a_person)
+            || self.reload.is_some()
         {
             Exit::Person
         } else if peers.iter().any(|peer| peer.pending > 0) {
@@ -360,6 +372,8 @@ mod tests {
             withheld: Listed::default(),
             refused_here: Listed::default(),
             record: None,
+            certificates: Vec::new(),
+            reload: None,
         }
     }
 

@@ -47,9 +47,12 @@ pub enum PeerError {
     /// No connection, or it broke.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// The peer does not accept us, or is not whom we expected.
+    /// The peer does not accept us.
     #[error("does not accept this site: {0}")]
     Denied(String),
+    /// Whoever answers there does not prove that it is the peer.
+    #[error("is not believed to be that site: {0}")]
+    Unproven(String),
     /// The message was larger than the peer takes.
     #[error("takes no message of that size")]
     TooLarge,
@@ -118,7 +121,12 @@ impl PeerError {
             PeerError::Unreachable(_) => (Remedy::Later, "start the peer's bridge, or correct its url"),
             PeerError::NotNow(_) => (Remedy::Later, "nothing to do here; see the peer's status"),
             PeerError::TooLarge => (Remedy::Now, "nothing to do; smaller batches are sent"),
-            PeerError::Denied(_) => (Remedy::Person, "compare site names, history name and tokens on both sides"),
+            PeerError::Denied(_) => {
+                (Remedy::Person, "compare site names, history name, certificates and tokens on both sides")
+            }
+            PeerError::Unproven(_) => {
+                (Remedy::Person, "`landbridge check` here and `landbridge cert show` there say whose certificate it is")
+            }
             PeerError::Protocol(_) => {
                 (Remedy::Person, "compare the versions of the two bridges, and what stands between them")
             }

@@ -9,16 +9,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, VARY, WWW_AUTHENTICATE,
 };
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
-use axum::{Extension, Router};
 use landbridge_core::SiteName;
 use landbridge_core::message::{Checked, Compare, Lost, MessageError, Pull, Push, Verify, WIRE, from_bytes, to_bytes};
 use landbridge_flow::error::ServeError;
@@ -31,9 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, Caller, Stranger};
 use crate::body::{self, Coding, ErrorBody, Unreadable};
+use crate::listener::{Door, PeerSite, Place};
 
-/// How long a push that is under way at shutdown may take to its commit.
-const GRACE: Duration = Duration::from_secs(10);
 /// A refused body is read to its end, up to this many times the maximum, so that its sender hears the answer.
 const DISCARD_FACTOR: usize = 4;
 
@@ -67,7 +66,8 @@ impl ServerOptions {
 pub enum ServerError {
     /// Asked to listen where others could hear.
     #[error(
-        "{0} is no loopback address; this version speaks plain HTTP and therefore listens on 127.0.0.1 or [::1] only"
+        "{0} is no loopback address, and without TLS others could hear; give the configuration a [tls] section, or listen \
+         on 127.0.0.1 or [::1]"
     )]
     NotLoopback(SocketAddr),
     /// The system does not let it.
@@ -89,33 +89,18 @@ pub fn router(service: Arc<dyn Service>, options: ServerOptions) -> Router {
         .with_state(Arc::new(Served { service, options }))
 }
 
-/// Serves `router` until `shutdown`: then waiting pulls end at once, and pushes under way get a little time.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), ServerError> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(ServerError::NotLoopback(address));
-    }
-    // An answer is one small write; waiting for more to send with it would only delay it.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    let router = router.layer(Extension(Stopping(shutdown.clone())));
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let overdue = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        ended = served.into_future() => Ok(ended?),
-        () = overdue => Ok(()),
-    }
+/// Serves `router` on loopback, without TLS, until `shutdown`.
+pub async fn serve(
+    listener: impl Into<Arc<TcpListener>>,
+    router: Router,
+    shutdown: CancellationToken,
+) -> Result<(), ServerError> {
+    Door::default().serve(listener, router, shutdown).await
 }
 
-/// Set by [`serve`], so that what waits ends with it.
+/// Set by the listener, so that what waits ends with it.
 #[derive(Debug, Clone)]
-struct Stopping(CancellationToken);
+pub(crate) struct Stopping(pub(crate) CancellationToken);
 
 struct Served {
     service: Arc<dyn Service>,
@@ -208,19 +193,23 @@ impl Served {
     async fn open<M: FromSite>(&self, request: Request) -> Result<(SiteName, M, CancellationToken), Fault> {
         let (head, body) = request.into_parts();
         let stopping = head.extensions.get::<Stopping>().map(|stopping| stopping.0.clone()).unwrap_or_default();
-        let opened = stopping.run_until_cancelled(self.open_parts::<M>(&head.headers, body)).await;
+        let opened = stopping.run_until_cancelled(self.open_parts::<M>(&head, body)).await;
         let (from, message) = opened.ok_or(Fault::Stopping)??;
         Ok((from, message, stopping))
     }
 
-    async fn open_parts<M: FromSite>(&self, headers: &HeaderMap, body: Body) -> Result<(SiteName, M), Fault> {
-        let (caller, coding) = match self.judge(headers) {
+    async fn open_parts<M: FromSite>(&self, head: &Parts, body: Body) -> Result<(SiteName, M), Fault> {
+        let place = head.extensions.get::<Place>();
+        let (caller, coding) = match self.judge(head) {
             Ok(judged) => judged,
             Err(fault) => {
                 self.discard(body).await;
                 return Err(fault);
             }
         };
+        if let (Caller::Known(site), Some(place)) = (&caller, place) {
+            place.is_of(site);
+        }
         let arrived = self.within_time(self.take(body)).await.ok_or(Fault::TooSlow(self.options.body_time_max))??;
         let bytes_max = self.options.body_bytes_max;
         let clear = match coding {
@@ -234,22 +223,27 @@ impl Served {
         let from = match caller {
             Caller::Unnamed => {
                 self.options.auth.by_name(message.from())?;
+                if let Some(place) = place {
+                    place.is_of(message.from());
+                }
                 message.from().clone()
             }
             Caller::Known(site) if site == *message.from() => site,
-            Caller::Known(site) => return Err(Fault::Impostor { token_of: site, from: message.from().clone() }),
+            Caller::Known(site) => return Err(Fault::Impostor { shown: site, from: message.from().clone() }),
         };
         Ok((from, message))
     }
 
     /// What the header says: who, and how the body is written.
-    fn judge(&self, headers: &HeaderMap) -> Result<(Caller, Coding), Fault> {
+    fn judge(&self, head: &Parts) -> Result<(Caller, Coding), Fault> {
+        let headers = &head.headers;
         // Every browser sends this header with a post, and no bridge does. A page that an operator happens to have open
         // must not be able to speak to the bridge beside it.
         if headers.contains_key(ORIGIN) {
             return Err(Fault::Browser);
         }
-        let caller = self.options.auth.caller(headers)?;
+        let shown = head.extensions.get::<PeerSite>().map(|peer| &peer.0);
+        let caller = self.options.auth.caller(headers, shown)?;
         match body::coding(headers) {
             Coding::Foreign => Err(Fault::Coding),
             coding => Ok((caller, coding)),
@@ -314,8 +308,8 @@ enum Fault {
     Browser,
     #[error("this site has no such peer, or the token is not that peer's")]
     Stranger,
-    #[error("the message is from {from}, the token is that of {token_of}")]
-    Impostor { token_of: SiteName, from: SiteName },
+    #[error("the message is from {from}, and who sends it has shown that it is {shown}")]
+    Impostor { shown: SiteName, from: SiteName },
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the body did not arrive within {0:?}")]

@@ -26,6 +26,33 @@ pub struct Learnt {
     pub unrecorded: Option<String>,
     /// The contact with each peer.
     pub contact: BTreeMap<SiteName, Contact>,
+    /// The certificate that each peer last showed.
+    pub certificates: BTreeMap<SiteName, SeenCertificate>,
+    /// What came of reading the configuration again, where a running bridge has done so.
+    pub reload: Option<Reload>,
+}
+
+/// The certificate of a peer, as it showed it. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenCertificate {
+    /// When it begins.
+    pub begins: u64,
+    /// When it ends.
+    pub ends: u64,
+    /// SHA-256 of it.
+    pub fingerprint: String,
+}
+
+/// What came of reading the configuration again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reload {
+    /// The wish that it was for.
+    #[serde(skip)]
+    pub wish: Option<i64>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Everything that was wrong; nothing where the new configuration is at work.
+    pub faults: Vec<String>,
 }
 
 /// An entry that a peer refused.
@@ -134,7 +161,18 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
         })?,
         unrecorded: all(&txn, "select why from unrecorded", |r| r.get(0))?.pop(),
         contact: BTreeMap::new(),
+        certificates: BTreeMap::new(),
+        reload: None,
     };
+    let certificates = all(&txn, "select peer, begins, ends, fingerprint from certificate", |r| {
+        Ok((parsed(r, 0)?, SeenCertificate { begins: count(r, 1)?, ends: count(r, 2)?, fingerprint: r.get(3)? }))
+    })?;
+    learnt.certificates = certificates.into_iter().collect();
+    let reloads = all(&txn, "select wish, at, faults from reload", |r| {
+        let faults: String = r.get(2)?;
+        Ok(Reload { wish: r.get(0)?, at: count(r, 1)?, faults: faults.lines().map(str::to_owned).collect() })
+    })?;
+    learnt.reload = reloads.into_iter().next();
     let contact = all(&txn, "select peer, answered, failed, since, sent, received from contact", |r| {
         let answered: Option<i64> = r.get(1)?;
         let contact = Contact {

@@ -104,6 +104,7 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
         Note::Begun { count } => {
             txn.execute("delete from withheld", [])?;
             if *count {
+                txn.execute("delete from reload", [])?;
                 txn.execute("update contact set since = ?1, sent = 0, received = 0", [now])?;
             }
         }
@@ -118,6 +119,19 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
         }
         Note::Failed { peer, error } => {
             contact(txn, peer, now, "failed = ?2", error)?;
+        }
+        Note::Certificate { peer, begins, ends, fingerprint } => {
+            let values = params![peer.as_str(), now, stored(*begins), stored(*ends), fingerprint];
+            txn.execute("insert or replace into certificate values (?1, ?2, ?3, ?4, ?5)", values)?;
+        }
+        Note::Reloaded { wish, faults } => {
+            // The number of a wish is kept where the files are read again for another reason: somebody may wait for it.
+            let values = params![wish, now, faults.join("\n")];
+            txn.execute(
+                "insert into reload (one, wish, at, faults) values (1, ?1, ?2, ?3) on conflict do update
+                 set wish = coalesce(excluded.wish, wish), at = excluded.at, faults = excluded.faults",
+                values,
+            )?;
         }
         Note::RefusedThere { peer, problem, refused } => {
             let mut upsert = txn.prepare_cached(
@@ -195,7 +209,7 @@ mod tests {
     use landbridge_core::{ProblemId, WorkId};
 
     use super::super::learnt::{Learnt, read};
-    use super::super::wishes::{Wishes, wish};
+    use super::super::wishes::{Wish, Wishes, wish};
     use super::*;
 
     struct Folder(std::path::PathBuf);
@@ -256,6 +270,17 @@ mod tests {
         assert_eq!((contact.sent, contact.failed.as_deref()), (7, Some("cannot be reached")));
         assert_eq!(learnt.diverged.len(), 1);
 
+        let shown = |ends| Note::Certificate { peer: peer.clone(), begins: 1, ends, fingerprint: "AB".into() };
+        let faulty = Note::Reloaded { wish: Some(7), faults: vec!["one".into(), "two".into()] };
+        write_all(&folder.file(), vec![shown(5), shown(9), faulty]);
+        let learnt = read(&folder.file()).unwrap();
+        assert_eq!(learnt.certificates[&peer].ends, 9);
+        let reload = learnt.reload.unwrap();
+        assert_eq!((reload.wish, reload.faults.len()), (Some(7), 2));
+        write_all(&folder.file(), vec![Note::Reloaded { wish: None, faults: vec![] }]);
+        let reload = read(&folder.file()).unwrap().reload.unwrap();
+        assert_eq!((reload.wish, reload.faults.len()), (Some(7), 0));
+
         let answered = Note::Answered { peer: peer.clone() };
         let healed = Note::Diverged { peer: peer.clone(), problem, missing: String::new(), here: false };
         write_all(&folder.file(), vec![answered, healed, Note::Begun { count: true }]);
@@ -288,12 +313,13 @@ mod tests {
     fn a_wish_is_noticed_once() {
         let folder = Folder::new("wish");
         let mut wishes = Wishes::from_now(&folder.file());
-        wish(&folder.file(), None, None).unwrap();
-        assert_eq!(wishes.next(), [None]);
+        wish(&folder.file(), &Wish::Retry(None), None).unwrap();
+        assert_eq!(wishes.next(), [(1, Wish::Retry(None))]);
         assert_eq!(wishes.next(), []);
-        let peer: SiteName = "N".parse().unwrap();
-        wish(&folder.file(), Some(&peer), None).unwrap();
-        assert_eq!(wishes.next(), [Some(peer)]);
+        let of_n = Wish::Retry(Some("N".parse().unwrap()));
+        wish(&folder.file(), &of_n, None).unwrap();
+        assert_eq!(wish(&folder.file(), &Wish::Reload, None).unwrap(), 3);
+        assert_eq!(wishes.next(), [(2, of_n), (3, Wish::Reload)]);
         assert_eq!(Wishes::from_now(&folder.file()).next(), []);
     }
 

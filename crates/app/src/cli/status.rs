@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Context;
 use crate::cache::{RefusedHere, RefusedThere, Withheld};
+use crate::certificates::State;
 use crate::exit::{Exit, Failure};
 use crate::render::{Cell, Screen, Table, Tone, count, json, progress, say};
 use crate::site::Site;
@@ -31,6 +32,11 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 ///   withheld   rows that cannot be sent: too large, or no text
 ///   record     the record of what leaves (`[audit] file`) cannot be written: nothing leaves
 ///
+/// and with [tls] how long each certificate is still good: of this site, of the authorities, and
+/// of each peer as it last showed it. From `[tls] warn` before its end (default 30 days) one wants
+/// a person's eye, and so does a new configuration that the running bridge does not use because
+/// it is faulty.
+///
 /// When a peer last answered, what it refused and what it lost is known from the cache
 /// beside the configuration. Without it, what the database itself says is shown.
 #[derive(Debug, Args)]
@@ -39,8 +45,9 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
     after_long_help = "\
 Exit status:
   0  everything is in step   1  something is pending
-  6  something is refused, diverged, differs, suspended, paused or withheld, or the
-     record of what leaves cannot be written
+  6  something is refused, diverged, differs, suspended, paused or withheld, a certificate
+     ends soon or has ended, a new configuration is faulty and not used, or the record of
+     what leaves cannot be written
   3  wrong configuration     4  the database does not answer
 
 Example:
@@ -84,6 +91,20 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     }
     if let Some(error) = status.record.as_ref().and_then(|record| record.error.as_ref()) {
         parts.push(screen.paint(Tone::Bad, &screen.prose(&format!("Nothing leaves: {error}"))));
+    }
+    if !status.certificates.is_empty() {
+        parts.push(screen.table(&certificates(status)));
+    }
+    for dated in status.certificates.iter().filter(|dated| dated.wants_a_person()) {
+        let advice = dated.advice.as_deref().unwrap_or_default();
+        parts.push(screen.prose(&format!("The certificate of {}: {advice}", dated.called())));
+    }
+    if let Some(reload) = &status.reload {
+        let title = format!("The configuration that was read {} is not used:", ago(now.saturating_sub(reload.at)));
+        let faults: Vec<_> = reload.faults.iter().map(|fault| format!("  {fault}")).collect();
+        let next = "The bridge works with the former one. Put it right, then `landbridge reload`.";
+        let faults = screen.prose(&faults.join("\n"));
+        parts.push(format!("{}\n{faults}\n{}", screen.paint(Tone::Bad, &title), screen.prose(next)));
     }
     for peer in &status.peers {
         let name = &peer.name;
@@ -181,6 +202,27 @@ fn contact(status: &Status, now: u64) -> Table {
             text(peer.received),
             peer.sent_per_second().map_or("-".into(), |rate| text(format!("{rate:.1}"))),
             when(peer.since),
+        ]);
+    }
+    table
+}
+
+/// How long certificates are still good.
+fn certificates(status: &Status) -> Table {
+    let mut table = Table::new(["certificate of", "ends", ">days left", "state"]);
+    for dated in &status.certificates {
+        let (word, tone) = match dated.state {
+            State::Good => ("good", Tone::Good),
+            State::EndsSoon => ("ends soon", Tone::Warn),
+            State::Ended => ("ended", Tone::Bad),
+            State::NotYet => ("not yet good", Tone::Bad),
+            State::Fault => ("cannot be used", Tone::Bad),
+        };
+        table.row([
+            Cell::new(dated.called(), Tone::Strong),
+            dated.ends.clone().unwrap_or_else(|| "-".to_owned()).into(),
+            dated.days_left.map_or("-".into(), text),
+            Cell::new(word, tone),
         ]);
     }
     table

@@ -1,7 +1,7 @@
 //! From the file as written to the checked value: the site, pauses and limits.
 //!
 //! A [`Checker`] collects faults and goes on; a value is nothing where it has a fault. `database`, `history`,
-//! `statements`, `problem` and `peers` do the same for their sections.
+//! `statements`, `problem`, `tls` and `peers` do the same for their sections.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -156,8 +156,9 @@ impl<'a> Checker<'a> {
         let problem = self.problem(file);
         let markers = self.markers(file);
         let history = self.history(file);
+        let tls = self.tls(file, folder, key_file.as_deref());
         let listen = self.listen(file);
-        let peers = self.peers(file, site.as_ref(), listen);
+        let peers = self.peers(file, site.as_ref(), listen, folder);
         let pace = self.pace(&file.pace);
         let limits = self.limits(&file.limits);
         let audit = self.audit(file, path);
@@ -180,6 +181,7 @@ impl<'a> Checker<'a> {
             mapping,
             pairing,
             listen,
+            tls,
             peers,
             pace,
             limits,
@@ -190,8 +192,13 @@ impl<'a> Checker<'a> {
     fn key_file(&mut self, file: &ConfigFile, folder: &Path) -> Option<PathBuf> {
         const INSTEAD: &str = "write `key_file = \"landbridge.key\"`; `landbridge init` makes the file";
         let value = self.required(file.key_file.as_ref(), TOP, "key_file", INSTEAD)?;
+        self.file(value, "key_file", folder, INSTEAD)
+    }
+
+    /// The name of a file, which begins at `folder`.
+    pub(super) fn file(&mut self, value: Value, key: &str, folder: &Path, instead: &str) -> Option<PathBuf> {
         if value.text.is_empty() || value.text.contains('\0') {
-            self.fault(value.at, "`key_file` is not the name of a file", INSTEAD);
+            self.fault(value.at, format!("`{key}` is not the name of a file"), instead);
             return None;
         }
         Some(folder.join(value.text))

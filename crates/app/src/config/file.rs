@@ -31,6 +31,8 @@ pub struct ConfigFile {
     pub markers: Option<Spanned<MarkersFile>>,
     /// `[listen]`
     pub listen: Option<Spanned<ListenFile>>,
+    /// `[tls]`
+    pub tls: Option<Spanned<TlsFile>>,
     /// `[[peer]]`
     #[serde(default)]
     pub peer: Vec<Spanned<PeerFile>>,
@@ -148,6 +150,22 @@ pub struct ListenFile {
     pub address: Option<Text>,
 }
 
+/// `[tls]`: what this site shows to others, and who vouches for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFile {
+    /// The file with its certificate.
+    pub cert: Option<Text>,
+    /// The file with the key of that.
+    pub key: Option<Text>,
+    /// The file with the authority.
+    pub ca: Option<Text>,
+    /// How long before an end people are warned.
+    pub warn: Option<Text>,
+    /// How often the files are looked at.
+    pub watch: Option<Text>,
+}
+
 /// `[[peer]]`: another site.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +189,8 @@ pub struct PeerFile {
     pub paused: Option<bool>,
     /// The secret shared with it.
     pub token: Option<Text>,
+    /// The file with the authority that vouches for it.
+    pub ca: Option<Text>,
 }
 
 /// `[audit]`: the record of what left to whom.

@@ -54,7 +54,11 @@ pub(super) static ROOT: &[Key] = &[
     key("history", Table(HISTORY)),
     key("problem", Table(PROBLEM)),
     key("markers", Table(&[key("table", Text), key("compact", Flag)])),
-    key("listen", Table(&[key("address", Text), key("tls", Later("TLS between sites"))])),
+    key("listen", Table(&[key("address", Text)])),
+    key(
+        "tls",
+        Table(&[key("cert", Text), key("key", Text), key("ca", Text), key("warn", Duration), key("watch", Duration)]),
+    ),
     key("peer", Tables(PEER)),
     key(
         "pace",
@@ -118,6 +122,7 @@ static PEER: &[Key] = &[
     key("onward", Flag),
     key("paused", Flag),
     key("token", Text),
+    key("ca", Text),
 ];
 
 /// What to write instead of the unknown key `name`, which stands among `known`.
