@@ -5,6 +5,7 @@
 //! that the simulator, the fuzzers and the daemon run the very same decisions. Start with [`marker`], then
 //! [`ledger`], then the two decisions: [`pending`] at the sender and [`judge`] at the receiver.
 
+pub mod bounds;
 pub mod entry;
 pub mod id;
 pub mod id_set;
@@ -18,6 +19,7 @@ pub mod scribe;
 pub mod seal;
 pub mod value;
 
+pub use bounds::Bounds;
 pub use entry::{Digest, Fields};
 pub use id::{Origin, ProblemId, ProblemName, SiteName, WorkId};
 pub use id_set::{IdSet, OriginSet};
