@@ -18,8 +18,10 @@ pub mod ports;
 pub mod send;
 pub mod settle;
 pub mod survey;
+pub mod violation;
 pub mod watch;
 
 pub use bridge::{Bridge, Decisions, Event, Limits, Observer, PeerPolicy};
 pub use error::{PeerError, Remedy, StoreError};
 pub use pairing::Pairing;
+pub use violation::Violation;

@@ -12,6 +12,7 @@ use landbridge_core::message::{Deliveries, Pull, Push, Receipts};
 use landbridge_core::{Digest, Fields, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::error::{PeerError, ServeError, StoreError};
+use crate::violation::Violation;
 
 /// The number of shards that problems are locked by (DESIGN §5).
 pub const SHARDS: u64 = 256;
@@ -217,6 +218,9 @@ pub trait Service: Send + Sync {
 
     /// Takes the receipts for the last answer and hands out what is owed, waiting for it if asked to.
     async fn pull(&self, from: &SiteName, pull: Pull) -> Result<Deliveries, ServeError>;
+
+    /// Is told what the transport refused of a peer, or of somebody who is none.
+    fn violated(&self, _from: Option<&SiteName>, _violation: Violation, _detail: &str) {}
 }
 
 /// Pauses, and nothing else: no outcome depends on a clock (DESIGN §11.6).
