@@ -16,6 +16,8 @@ mod kit;
 
 mod crowd;
 mod hostile;
+mod hostile_answers;
+mod hostile_peer;
 mod linked;
 mod markers;
 mod mesh;

@@ -9,6 +9,7 @@ pub mod command;
 pub mod desk;
 pub mod folder;
 pub mod host;
+pub mod hostile;
 pub mod ledger;
 pub mod pair;
 pub mod proxy;

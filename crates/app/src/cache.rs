@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 
 use landbridge_core::message::Refusal;
 use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
-use landbridge_flow::{Event, Observer};
+use landbridge_flow::{Event, Observer, Violation};
 
-pub use learnt::{Learnt, RefusedHere, RefusedThere, Withheld};
+pub use learnt::{Learnt, RefusedHere, RefusedThere, Violated, Withheld};
 pub use wishes::Wishes;
 
 /// Notes that wait to be written; what comes on top is dropped and counted.
@@ -33,6 +33,8 @@ const SAID_MAX: usize = 10_000;
 /// Warnings of one kind that are logged in a minute; `status` has them all.
 const WARNINGS_MAX: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
+/// What is kept and logged of one sentence, in characters: a peer has a part in its length.
+const SENTENCE_CHARS_MAX: usize = 2000;
 
 /// The cache of one site.
 pub struct Cache {
@@ -63,7 +65,7 @@ struct Said {
 }
 
 /// What a warning is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
     RefusedThere,
     RefusedHere,
@@ -72,6 +74,8 @@ enum Kind {
     Suspended,
     Withheld,
     Failed,
+    /// Of each peer for itself, so that strangers do not keep a peer's out of the log.
+    Violated(Option<SiteName>),
 }
 
 struct Writer {
@@ -123,6 +127,12 @@ enum Note {
         peer: SiteName,
         error: String,
     },
+    Violated {
+        /// Nothing where it was no peer.
+        peer: Option<SiteName>,
+        violation: Violation,
+        detail: String,
+    },
 }
 
 impl Cache {
@@ -155,6 +165,11 @@ impl Cache {
             tracing::warn!("the cache {} cannot be read ({e}); less is shown without it", self.path.display());
             Learnt::default()
         })
+    }
+
+    /// An operator has seen these violations, and not what came since they were read.
+    pub fn acknowledge<'a>(&self, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
+        wishes::acknowledge(&self.path, seen)
     }
 
     /// Wishes that a running bridge tries refused entries now: of one peer and one problem, or of all.
@@ -199,7 +214,7 @@ impl Cache {
 
     /// Logs a warning: the same one later, and many of one kind, only for those who look for everything.
     fn warn(&self, kind: Kind, sentence: &str) {
-        let sentence = &in_a_line(sentence);
+        let sentence = &in_a_line(&clip(sentence));
         match lock(&self.said).hear(kind, sentence, Instant::now()) {
             Heard::New => tracing::warn!("{sentence}"),
             Heard::Last => tracing::warn!("{sentence}; more of this kind are in `landbridge status`"),
@@ -243,6 +258,14 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The beginning of a sentence that may be longer than anybody reads.
+fn clip(sentence: &str) -> String {
+    match sentence.char_indices().nth(SENTENCE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &sentence[..end]),
+        None => sentence.to_owned(),
+    }
+}
+
 /// A peer chooses problem ids, and a database what it says of its rows: neither may end a line of the log or act upon a
 /// terminal.
 fn in_a_line(text: &str) -> String {
@@ -281,14 +304,14 @@ impl Observer for Cache {
                 self.warn(Kind::RefusedHere, &sentence);
                 self.count(peer, |c| c.refused += 1);
                 let (peer, problem, origin) = (peer.clone(), problem.clone(), origin.clone());
-                self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: detail.to_owned() });
+                self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: clip(detail) });
             }
             Event::Diverged { peer, problem, missing } => {
                 let missing = missing.to_string();
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
-                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing });
+                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing: clip(&missing) });
             }
             Event::Differs { peer, problem, origin, row } => {
                 self.warn(Kind::Differs, &format!(
@@ -313,7 +336,12 @@ impl Observer for Cache {
                 let error = error.to_string();
                 tracing::debug!(%peer, ?pause, "tried again after the pause");
                 self.warn(Kind::Failed, &format!("{peer} {error}"));
-                self.note(Note::Failed { peer: peer.clone(), error });
+                self.note(Note::Failed { peer: peer.clone(), error: clip(&error) });
+            }
+            Event::Violated { peer, violation, detail } => {
+                let who = peer.map_or("a stranger", SiteName::as_str);
+                self.warn(Kind::Violated(peer.cloned()), &format!("violation by {who}: {violation} ({detail})"));
+                self.note(Note::Violated { peer: peer.cloned(), violation, detail: clip(detail) });
             }
             Event::StoreFailed { error, pause } => {
                 tracing::debug!(?pause, "tried again after the pause");

@@ -89,6 +89,8 @@ impl Daemon {
         if let Some(listener) = listener {
             let mut allowed = ServerOptions::new(site.auth()?);
             allowed.body_bytes_max = site.body_bytes_max();
+            allowed.bounds = site.config.limits.push;
+            allowed.quotas = site.quotas.clone();
             let service = Arc::new(Answering::new(bridge.clone(), &lines, clock.clone()));
             server = Some(tokio::spawn(serve(listener, router(service, allowed), stop.clone())));
         }

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use landbridge_core::{Keyring, Scribe, SiteName};
+use landbridge_core::{Bounds, Keyring, Scribe, SiteName};
 use landbridge_flow::bridge::Pauses;
 use landbridge_flow::ports::Store;
 use landbridge_flow::{Bridge, Limits, PeerPolicy};
-use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Tap, Token, TokenError};
+use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Quotas, Tap, Token, TokenError};
 
 use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
@@ -26,6 +26,8 @@ pub struct Site {
     pub bridge: Arc<Bridge>,
     /// What was learnt and is in no table of the site.
     pub cache: Arc<Cache>,
+    /// How much each peer may still ask.
+    pub quotas: Quotas,
 }
 
 impl Site {
@@ -51,7 +53,10 @@ impl Site {
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
         bridge.pairing = config.pairing;
-        Self { config, bridge: Arc::new(bridge), cache }
+        let shares = config.peers.iter().map(|peer| (peer.name.clone(), peer.allowance.clone()));
+        let all = usize::try_from(config.limits.all_bytes_at_once_max).unwrap_or(usize::MAX);
+        let quotas = Quotas::new(shares, all);
+        Self { config, bridge: Arc::new(bridge), cache, quotas }
     }
 
     /// The name of the site.
@@ -81,6 +86,11 @@ impl Site {
         let mut options = ClientOptions::new(url);
         options.token = Some(token(peer)?);
         options.body_bytes_max = self.body_bytes_max();
+        let written = &self.config.limits;
+        // A receipt comes for each delivery that was sent.
+        let sent = Bounds { entries_max: written.batch_entries_max, deliveries_max: written.batch_problems_max };
+        options.bounds = written.push.or(sent);
+        options.quota = Some(self.quotas.of(&peer.name));
         options.tap = tap;
         let wrong = |e: ClientError| {
             let next = "correct its url in the configuration; one is written http://127.0.0.1:7420";

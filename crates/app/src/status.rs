@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
-use landbridge_flow::{Bridge, StoreError};
+use landbridge_flow::{Bridge, StoreError, Violation};
 use serde::Serialize;
 
-use crate::cache::{Learnt, RefusedHere, RefusedThere, Withheld};
+use crate::cache::{Learnt, RefusedHere, RefusedThere, Violated, Withheld};
 use crate::exit::Exit;
 use crate::lock;
 use crate::site::Site;
@@ -48,6 +48,8 @@ pub struct Status {
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
     pub refused_here: Listed<RefusedHere>,
+    /// What was tried by somebody who is no peer.
+    pub strangers: Vec<Violated>,
 }
 
 /// The exchange with one peer.
@@ -71,6 +73,8 @@ pub struct PeerStatus {
     pub refused: Listed<RefusedThere>,
     /// What it held once and does not hold any more.
     pub diverged: Listed<Diverged>,
+    /// What it did against the protocol or the limits of this site.
+    pub violations: Vec<Violated>,
     /// When it last answered or asked, in seconds since 1970.
     pub last_contact: Option<u64>,
     /// Why it last did not answer, unless it has since.
@@ -150,6 +154,7 @@ impl Status {
             let owed = seen.owed.get(&peer.name).copied().unwrap_or_default();
             let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
             let diverged = learnt.diverged.iter().filter(|(of, ..)| *of == peer.name);
+            let violated = learnt.violated.iter().filter(|v| v.peer.as_ref() == Some(&peer.name));
             PeerStatus {
                 name: peer.name.clone(),
                 url: peer.url.clone(),
@@ -162,6 +167,7 @@ impl Status {
                 diverged: diverged
                     .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
                     .collect(),
+                violations: violated.cloned().collect(),
                 last_contact: contact.answered,
                 last_error: contact.failed,
                 since: (contact.since > 0).then_some(contact.since),
@@ -187,7 +193,18 @@ impl Status {
             differs: seen.differs.into_iter().map(differs).collect(),
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
+            strangers: learnt.violated.into_iter().filter(|v| v.peer.is_none()).collect(),
         })
+    }
+
+    /// What peers and strangers did.
+    pub fn violations(&self) -> impl Iterator<Item = &Violated> {
+        self.peers.iter().flat_map(|peer| &peer.violations).chain(&self.strangers)
+    }
+
+    /// The same, to be changed.
+    pub fn violations_mut(&mut self) -> impl Iterator<Item = &mut Violated> {
+        self.peers.iter_mut().flat_map(|peer| &mut peer.violations).chain(&mut self.strangers)
     }
 
     /// 0: all in step. 1: something is pending and will go by itself. 6: something wants a person's eye.
@@ -208,7 +225,13 @@ impl Status {
 impl PeerStatus {
     /// Whether somebody should look at the exchange with it.
     pub fn wants_a_person(&self) -> bool {
-        self.paused || self.refused.count > 0 || self.diverged.count > 0
+        self.paused || self.refused.count > 0 || self.diverged.count > 0 || self.violated()
+    }
+
+    /// Whether it did something against the protocol or the limits that the operator has not seen. A slow line is shown and
+    /// no more.
+    pub fn violated(&self) -> bool {
+        self.violations.iter().any(|v| v.unseen > 0 && v.kind != Violation::Time.word())
     }
 
     /// Entries sent in a second, since the counting began; nothing before there is something to count.
@@ -298,6 +321,7 @@ mod tests {
             held: 0,
             refused: Listed::default(),
             diverged: Listed::default(),
+            violations: vec![],
             last_contact: None,
             last_error: None,
             since: None,
@@ -319,6 +343,7 @@ mod tests {
             differs: Listed::default(),
             withheld: Listed::default(),
             refused_here: Listed::default(),
+            strangers: vec![],
         }
     }
 
@@ -331,6 +356,24 @@ mod tests {
         let mut paused = pending.clone();
         paused.peers[0].paused = true;
         assert_eq!(paused.exit(), Exit::Person);
+        let mut violated = status();
+        let once = |violation: Violation| Violated {
+            peer: None,
+            kind: violation.word(),
+            what: violation.to_string(),
+            count: 3,
+            unseen: 1,
+            first: 0,
+            last: 0,
+            detail: String::new(),
+        };
+        violated.strangers = vec![once(Violation::Stranger)];
+        violated.peers[0].violations = vec![once(Violation::Time)];
+        assert_eq!(violated.exit(), Exit::Done, "strangers knock everywhere, and lines are slow");
+        violated.peers[0].violations = vec![once(Violation::Receipt)];
+        assert_eq!(violated.exit(), Exit::Person);
+        violated.peers[0].violations[0].unseen = 0;
+        assert_eq!(violated.exit(), Exit::Done);
         let mut suspended = status();
         suspended.suspended.count = 1;
         assert_eq!(suspended.exit(), Exit::Person);

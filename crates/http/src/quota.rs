@@ -95,6 +95,11 @@ impl fmt::Display for What {
 }
 
 impl Exceeded {
+    /// Whether it is this site that has too much to do, whoever asks.
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.what == What::AllBytesAtOnce
+    }
+
     /// What the peer did with it; nothing where others have a part in it.
     pub(crate) fn violation(&self) -> Option<Violation> {
         match self.what {

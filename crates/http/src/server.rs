@@ -423,7 +423,7 @@ impl Fault {
             Fault::Browser | Fault::Impostor { .. } | Fault::Service(ServeError::Denied(_)) => StatusCode::FORBIDDEN,
             Fault::TooLarge(_) | Fault::Bomb(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Fault::Message(MessageError::Excess(excess)) if excess.may_be_halved() => StatusCode::PAYLOAD_TOO_LARGE,
-            Fault::Exceeded(exceeded) if exceeded.violation().is_none() => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Exceeded(exceeded) if exceeded.is_of_all() => StatusCode::SERVICE_UNAVAILABLE,
             Fault::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Fault::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Fault::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,

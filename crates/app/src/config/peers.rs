@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use landbridge_core::SiteName;
+use landbridge_http::Allowance;
 use toml::Spanned;
 
 use super::check::{Checker, Section, TOP, Value};
@@ -53,15 +54,17 @@ impl Checker<'_> {
         file: &ConfigFile,
         site: Option<&SiteName>,
         listen: Option<SocketAddr>,
+        share: &Allowance,
     ) -> Option<(Vec<Peer>, Conditions)> {
         let listens = file.listen.is_some() || self.is_spoiled(TOP, "listen");
         let mut seen = Seen::default();
         let (mut peers, mut conditions, mut whole) = (Vec::new(), BTreeMap::new(), true);
         for written in &file.peer {
+            let allowance = self.allowance(&written.get_ref().limits, share);
             match self.peer(written, site, listen, listens, &mut seen) {
                 Some((peer, share)) => {
                     conditions.insert(peer.name.clone(), share);
-                    peers.push(peer);
+                    peers.push(Peer { allowance, ..peer });
                 }
                 None => whole = false,
             }
@@ -109,6 +112,7 @@ impl Checker<'_> {
             onward: file.onward.unwrap_or(true),
             paused: file.paused.unwrap_or(false),
             token: token?,
+            allowance: Allowance::default(),
         };
         Some((peer, share))
     }
