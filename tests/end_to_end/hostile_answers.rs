@@ -92,7 +92,7 @@ fn answers_that_are_none_are_asked_for_less_and_less() {
         wait_until("it was asked again", || caller.asked("pushes") > 2);
         caller.violated("answer");
         caller.is_unharmed();
-        assert_eq!((caller.pending(), caller.one.count("copy in system N")), (1, 0), "{mode}");
+        assert!(caller.pending() > 0 && caller.one.count("copy in system N") == 0, "{mode}");
         let (asked, begun) = (caller.asked("requests"), Instant::now());
         wait_until("it is asked again after a pause", || caller.asked("requests") > asked + 3);
         assert!(begun.elapsed() > Duration::from_millis(400), "{mode}: without a pause");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::kit::bridge::Bridge;
-use crate::kit::command::{DONE, PERSON};
+use crate::kit::command::PERSON;
 use crate::kit::desk::{Desk, QUICK, is_marker};
 use crate::kit::folder::Folder;
 use crate::kit::host::{At, Host};
@@ -35,7 +35,7 @@ pub struct House {
 
 impl House {
     fn new(name: &str) -> Self {
-        Self::with(name, HELPDESK, "", "")
+        Self::with(name, &HELPDESK, "", "")
     }
 
     /// `of_n` stands in the [[peer]] section of the hostile peer, `rest` at the end of the configuration.
@@ -137,7 +137,8 @@ fn converses_in_order(house: &House) {
     let document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
     assert_eq!(got["document"], document);
     assert_eq!(got["first"]["body"]["receipts"][0]["holds"], json!({"N": "1-2"}));
-    assert_eq!(got["first"], got["again"], "a repeated delivery has the same receipt");
+    let holds = |answer: &str| got[answer]["body"]["receipts"][0]["holds"].clone();
+    assert_eq!(holds("first"), holds("again"), "a repeated delivery is known");
     assert_eq!(house.of_attacker("ABC"), ["first of the peer", "second of the peer"]);
     assert!(got["pulled"]["body"].to_string().contains("ours, to be pulled"), "{got}");
     wait_until("what it holds is marked", || house.one.count("copy in system N: ") > 0);
@@ -200,9 +201,11 @@ fn forged_receipts_mark_nothing_that_was_not_delivered() {
     let got = house.attacked("receipts", json!({}));
     assert!(got["answers"].as_array().unwrap().iter().all(|a| [200, 400, 413].contains(&a["status"].as_u64().unwrap())));
     house.shows("receipt");
+    let owed = || house.one.status()["peers"][0]["pending"].as_u64().unwrap();
+    let before = owed();
     house.one.append("ABC", &["ours, later"]);
     house.one.publish("ABC", internal);
-    wait_until("what it claimed and never got is owed", || house.one.status()["peers"][0]["pending"] == 2);
+    assert_eq!(owed(), before + 2, "what it claimed and never got is owed");
     let said = house.one.run(&["status"]).ends(PERSON).out;
     assert!(said.chars().all(|c| c == '\n' || !c.is_control()));
     assert_eq!(house.one.entries("ABC").len(), 4);
@@ -291,7 +294,7 @@ fn texts_that_are_markers_sql_html_or_orders_to_a_terminal_do_no_harm() {
     let got = house.attacked("texts", json!({ "texts": texts }));
     let refused = refused(&got["answer"]["body"]["receipts"][0]);
     let markers: Vec<_> = refused.iter().filter(|(_, code)| code == "marker_text").map(|(origin, _)| origin.as_str()).collect();
-    assert_eq!(markers, ["N/1", "N/2", "N/3"], "{got}");
+    assert_eq!(markers, ["N/1", "N/2", "N/3", "N/4"], "{got}");
     assert_eq!(house.one.status()["suspended"]["count"], 0);
     for wanted in ["'; drop table WORK_HISTORY; --", "<script>alert(1)</script>", "copy in system M: 1-9"] {
         assert!(house.one.rows("ABC").iter().any(|row| row.text == wanted), "{wanted}");
@@ -328,7 +331,7 @@ fn a_hundred_thousand_of_everything_is_to_be_halved() {
 #[test]
 fn a_peer_beyond_its_share_is_told_when_to_come_again_and_others_are_served() {
     let limits = "[peer.limits]\nrequests_per_minute_max = 600\nentries_per_minute_max = 60\nentries_burst_max = 1000";
-    let house = House::with("hostile-flood", HELPDESK, limits, "");
+    let house = House::with("hostile-flood", &HELPDESK, limits, "");
     let got = house.attacked("grow", json!({"times": 30}));
     assert_eq!(got["taken"], 1000, "{got}");
     assert_eq!(house.of_attacker("ABC").len(), 1000);
@@ -370,12 +373,24 @@ fn answers_that_nobody_reads_are_bounded_too() {
     let house = House::new("hostile-unread");
     let long = format!("ours {}", "x".repeat(900_000));
     house.one.append("ABC", &[long.as_str(); 7]);
-    wait_until("it is with the other peer", || house.one.count("copy in system M") > 0 || !house.m.rows("ABC").is_empty());
     let mut unread = Hostile::start("unread", &house.facts(json!({"streams": 150, "seconds": 5})));
     unread.next();
     house.serves_another();
     unread.next();
     house.is_unharmed();
+}
+
+#[test]
+fn guessing_at_every_long_text_takes_the_memory_of_a_batch() {
+    let house = House::new("hostile-guesses");
+    let long = format!("ours {}", "x".repeat(900_000));
+    house.one.append("ABC", &[long.as_str(); 120]);
+    house.serves_another();
+    let before = house.bridge.memory_peak();
+    let got = house.attacked("guesses", json!({"entries": 120}));
+    all_are(&got, &[200], &[]);
+    let peak = house.bridge.memory_peak();
+    assert!(peak < before + 50, "it took {before} MiB before and {peak} MiB at most");
 }
 
 #[test]
@@ -407,17 +422,21 @@ fn messages_in_anothers_name_or_to_another_are_refused() {
 #[test]
 fn names_lead_no_entry_into_a_ticket_of_somebody_else() {
     let Some(postgres) = Host::postgres() else { return };
-    let house = House::with("hostile-pairs", QUEUE.on(&postgres), "", "");
-    house.one.make_problem("17");
-    house.one.make_problem("18");
-    house.one.append("17", &["ours, of a customer"]);
-    let got = play("pairs", &house.facts(json!({"tickets": ["17", "18"]})));
+    let folder = Folder::new("hostile-pairs");
+    let network = format!("[listen]\naddress = \"127.0.0.1:0\"\n[[peer]]\nname = \"N\"\ntoken = \"{OF_N}\"\n{QUICK}");
+    let one = Desk::make(folder.path(), "1", QUEUE.on(&postgres), &["17", "18"], &network);
+    one.append("17", &["ours, of a customer"]);
+    let bridge = Bridge::start(&one);
+    let facts = json!({
+        "address": bridge.address.unwrap().to_string(), "token": OF_N, "from": "N", "to": "1",
+        "history": "work_history", "tickets": ["17", "18"],
+    });
+    let got = play("pairs", &facts);
     all_are(&got, &[200], &[]);
     assert!(!got.to_string().contains(SECRET) && !got.to_string().contains("ours"), "{got}");
     for answer in got["answers"].as_object().unwrap().values() {
         assert!(!refused(&answer["body"]["receipts"][0]).is_empty(), "{answer}");
     }
-    assert_eq!(house.one.entries("17"), ["ours, of a customer"]);
-    assert_eq!(house.one.rows("17").len() + house.one.rows("18").len(), 1);
-    assert_eq!(house.one.run(&["status"]).code, DONE.max(house.one.run(&["status"]).code));
+    assert_eq!(one.entries("17"), ["ours, of a customer"]);
+    assert_eq!(one.rows("17").len() + one.rows("18").len(), 1, "not even a marker");
 }

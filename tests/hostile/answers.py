@@ -155,6 +155,16 @@ def ever_more(message):
     return deliveries(message, [{"origin": f"{message['to']}/{first + n}", "text": "more"} for n in range(1000)])
 
 
+def nothing(message):
+    """A pull finds nothing owed, after a while."""
+    time.sleep(0.3)
+    return answer({"batch": "0" * 32, "deliveries": []})
+
+
+# These answer what was pushed; who pulls from them gets nothing.
+ABOUT_PUSHES = (forged, wanting, denying, too_few, too_many, wide_refusals)
+
+
 def serve(mode):
     mode = globals()[mode]
     listener = socket.create_server(("127.0.0.1", 0))
@@ -181,7 +191,8 @@ def converse(stream, mode):
                     length = int(value)
             message = json.loads(file.read(length) or b"{}")
             count(line, message)
-            said = mode(message)
+            idle = mode in ABOUT_PUSHES and "deliveries" not in message
+            said = (nothing if idle else mode)(message)
             for part in [said] if isinstance(said, bytes) else said:
                 stream.sendall(part)
     except (OSError, ValueError):

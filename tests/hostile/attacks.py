@@ -538,6 +538,14 @@ def http2(peer):
 
 
 @attack
+def guesses(peer):
+    """Digests of a few bytes for every entry of the other, however long that is: it has to look at each."""
+    entries = [{"origin": f"{peer.to}/{n}", "digest": "00" * 16} for n in range(1, peer.facts["entries"] + 1)]
+    answers = {n: peer.push([peer.delivery(peer.facts["problem"], entries)]) for n in range(3)}
+    return {"answers": answers}
+
+
+@attack
 def pairs(peer):
     """Where tickets are linked: names that try to lead entries into a ticket of somebody else's."""
     answers = {}
