@@ -117,7 +117,9 @@ fn what_is_no_bridge_gets_no_more_than_a_pause() {
 fn a_peer_that_wants_every_body_for_ever_is_sent_them_less_and_less() {
     let mut caller = Caller::new("wanting", "relay = true", &["sent"]);
     caller.m.append("ABC", &["passed on"]);
-    wait_until("both texts were sent", || caller.asked("texts") > 3);
+    wait_until("what is passed on is here", || caller.one.entries("ABC").len() == 2);
+    caller.one.append("ABC", &["behind it"]);
+    wait_until("it was asked again and again", || caller.asked("pushes") > 8);
     caller.is_unharmed();
     let (asked, begun) = (caller.asked("pushes"), Instant::now());
     wait_until("they are sent again", || caller.asked("pushes") > asked + 6);

@@ -39,9 +39,13 @@ def forged(message):
 
 
 def wanting(message):
-    """Every entry is wanted, again and again."""
-    wanted = everything(message)
-    return answer(receipts(message, wanted=wanted))
+    """What came without its text is wanted, but for the first: what stands behind that can never come with its text."""
+    said = []
+    for delivery in message["deliveries"]:
+        bare = [entry for entry in delivery["entries"] if "text" not in entry]
+        name = list(delivery["names"].values())[0]
+        said.append({"names": {message["to"]: name}, "holds": {}, "wanted": own({"entries": bare[1:]})})
+    return answer({"receipts": said})
 
 
 def denying(message):

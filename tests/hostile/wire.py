@@ -131,10 +131,9 @@ def h2_headers(peer, length):
     return b"".join(literal(name, value) for name, value in fields)
 
 
-def h2_read(stream, until, patience=PATIENCE):
+def h2_read(file, until, patience=PATIENCE):
     """Frames until one of `until` comes, or the connection ends."""
     frames, begun = [], time.monotonic()
-    file = stream.makefile("rb")
     while time.monotonic() - begun < patience:
         try:
             head = file.read(9)
