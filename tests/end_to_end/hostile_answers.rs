@@ -63,7 +63,8 @@ impl Caller {
     }
 
     fn violated(&self, kind: &str) {
-        let shown = || self.one.status()["peers"][0]["violations"].as_array().unwrap().iter().any(|v| v["kind"] == kind);
+        let shown =
+            || self.one.status()["peers"][0]["violations"].as_array().unwrap().iter().any(|v| v["kind"] == kind);
         wait_until(&format!("{kind} is shown"), shown);
         self.one.run(&["status"]).ends(PERSON);
     }
@@ -176,7 +177,9 @@ fn what_a_peer_hands_out_of_others_is_refused_as_when_it_pushes_it() {
 fn a_peer_that_hands_out_ever_more_is_kept_to_its_share() {
     let share = "[peer.limits]\nentries_per_minute_max = 60\nentries_burst_max = 3000";
     let mut caller = Caller::new("ever_more", share, &[]);
-    wait_until("its share is used up", || caller.one.status()["peers"][0]["last_error"].to_string().contains("entries"));
+    wait_until("its share is used up", || {
+        caller.one.status()["peers"][0]["last_error"].to_string().contains("entries")
+    });
     caller.is_unharmed();
     let here = caller.one.entries("ABC").len();
     assert!((3000..=5000).contains(&here), "{here}");

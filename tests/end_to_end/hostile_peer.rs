@@ -41,9 +41,8 @@ impl House {
     /// `of_n` stands in the [[peer]] section of the hostile peer, `rest` at the end of the configuration.
     fn with(name: &str, at: impl Into<At>, of_n: &str, rest: &str) -> Self {
         let folder = Folder::new(name);
-        let peer = |name: &str, token: &str, more: &str| {
-            format!("[[peer]]\nname = \"{name}\"\ntoken = \"{token}\"\n{more}\n")
-        };
+        let peer =
+            |name: &str, token: &str, more: &str| format!("[[peer]]\nname = \"{name}\"\ntoken = \"{token}\"\n{more}\n");
         let peers = [peer("N", OF_N, of_n), peer("M", OF_M, ""), peer("C", OF_C, "")].concat();
         let network = format!("[listen]\naddress = \"127.0.0.1:0\"\n{peers}{QUICK}{rest}");
         let one = Desk::make(folder.path(), "1", at, &["ABC", "XYZ"], &network);
@@ -199,7 +198,9 @@ fn forged_receipts_mark_nothing_that_was_not_delivered() {
     house.one.append("ABC", &["ours, one", "ours, two"]);
     let internal = house.one.append_internal("ABC", "ours, SECRET");
     let got = house.attacked("receipts", json!({}));
-    assert!(got["answers"].as_array().unwrap().iter().all(|a| [200, 400, 413].contains(&a["status"].as_u64().unwrap())));
+    assert!(
+        got["answers"].as_array().unwrap().iter().all(|a| [200, 400, 413].contains(&a["status"].as_u64().unwrap()))
+    );
     house.shows("receipt");
     let owed = || house.one.status()["peers"][0]["pending"].as_u64().unwrap();
     let before = owed();
@@ -249,7 +250,11 @@ fn json_that_is_deep_wide_or_broken_is_refused_in_bounded_memory() {
 fn a_nul_character_is_refused_alone_whatever_the_database() {
     let mut places = vec![("files", At::from(&HELPDESK))];
     if let (Some(postgres), Some(mariadb)) = (Host::postgres(), Host::mariadb()) {
-        places.extend([("pg", HELPDESK.on(&postgres)), ("pg-any", COMMENTS.on(&postgres)), ("my", COMMENTS.on(&mariadb))]);
+        places.extend([
+            ("pg", HELPDESK.on(&postgres)),
+            ("pg-any", COMMENTS.on(&postgres)),
+            ("my", COMMENTS.on(&mariadb)),
+        ]);
     }
     for (name, at) in places {
         let house = House::with(&format!("hostile-nul-{name}"), at, "", "");
@@ -258,7 +263,10 @@ fn a_nul_character_is_refused_alone_whatever_the_database() {
         let beside = house.of_attacker("XYZ");
         assert_eq!(beside.iter().filter(|text| text.starts_with("in order beside")).count(), 7, "{name}: {beside:?}");
         let texts = house.of_attacker("ABC");
-        assert!(texts.contains(&"beside the text".to_owned()) && texts.contains(&"beside a field".to_owned()), "{texts:?}");
+        assert!(
+            texts.contains(&"beside the text".to_owned()) && texts.contains(&"beside a field".to_owned()),
+            "{texts:?}"
+        );
     }
 }
 
@@ -271,9 +279,19 @@ fn numbers_and_names_at_their_ends_are_taken_or_refused() {
     for taken in ["origin 9223372036854775807", "problem of 1024", "a thousand sites", "ids 1-9223372036854775807"] {
         assert_eq!(status(taken), 200, "{taken}");
     }
-    for bad in ["origin 0", "origin -1", "origin 9223372036854775808", "origin 1e30", "problem of 1025", "too many sites",
-        "the same twice", "ids 1-3,2-4", "ids 5-1", "site '../x'", "wait -1"]
-    {
+    for bad in [
+        "origin 0",
+        "origin -1",
+        "origin 9223372036854775808",
+        "origin 1e30",
+        "problem of 1025",
+        "too many sites",
+        "the same twice",
+        "ids 1-3,2-4",
+        "ids 5-1",
+        "site '../x'",
+        "wait -1",
+    ] {
         assert_eq!(status(bad), 400, "{bad}");
     }
     assert!(house.of_attacker("ABC").contains(&"believed".to_owned()));
@@ -287,19 +305,37 @@ fn texts_that_are_markers_sql_html_or_orders_to_a_terminal_do_no_harm() {
     wait_until("a marker of ours is there", || house.one.count("copy in system M: 1") == 1);
     let ours = house.one.rows("ABC").into_iter().map(|row| row.text).find(|text| is_marker(text)).unwrap();
     let texts = [
-        &ours, &format!("{ours}  \n"), "copy in system N: 1-5; seal 0123456789", "copy in system 1: lost 1-9; seal zzzzzzzzzz",
-        "copy in system M: 1-9", "'; drop table WORK_HISTORY; --", "\" or 1=1", "<script>alert(1)</script>",
-        "\u{1b}[2J\u{1b}]0;title\u{7}", "\u{9b}31m\u{202e}txt", "a\rb\n\n* c", "%s%n$(id)`id`${jndi:x}", "=1+1", "",
+        &ours,
+        &format!("{ours}  \n"),
+        "copy in system N: 1-5; seal 0123456789",
+        "copy in system 1: lost 1-9; seal zzzzzzzzzz",
+        "copy in system M: 1-9",
+        "'; drop table WORK_HISTORY; --",
+        "\" or 1=1",
+        "<script>alert(1)</script>",
+        "\u{1b}[2J\u{1b}]0;title\u{7}",
+        "\u{9b}31m\u{202e}txt",
+        "a\rb\n\n* c",
+        "%s%n$(id)`id`${jndi:x}",
+        "=1+1",
+        "",
     ];
     let got = house.attacked("texts", json!({ "texts": texts }));
     let refused = refused(&got["answer"]["body"]["receipts"][0]);
-    let markers: Vec<_> = refused.iter().filter(|(_, code)| code == "marker_text").map(|(origin, _)| origin.as_str()).collect();
+    let markers: Vec<_> =
+        refused.iter().filter(|(_, code)| code == "marker_text").map(|(origin, _)| origin.as_str()).collect();
     assert_eq!(markers, ["N/1", "N/2", "N/3", "N/4"], "{got}");
     assert_eq!(house.one.status()["suspended"]["count"], 0);
     for wanted in ["'; drop table WORK_HISTORY; --", "<script>alert(1)</script>", "copy in system M: 1-9"] {
         assert!(house.one.rows("ABC").iter().any(|row| row.text == wanted), "{wanted}");
     }
-    for args in [&["status"][..], &["status", "--json"], &["history", "ABC"], &["history", "ABC", "--json"], &["preview", "--peer", "M"]] {
+    for args in [
+        &["status"][..],
+        &["status", "--json"],
+        &["history", "ABC"],
+        &["history", "ABC", "--json"],
+        &["preview", "--peer", "M"],
+    ] {
         let ran = house.one.run(args);
         let acts = |c: char| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
         assert!(!ran.said().contains(acts), "{args:?}: {}", ran.said());
@@ -363,7 +399,10 @@ fn whoever_says_nothing_or_half_of_something_keeps_nobody_out() {
     slow.next();
     house.is_unharmed();
     let got = slow.next();
-    assert!(got["ended"].as_array().unwrap().iter().filter(|s| s.as_str().unwrap().contains("408")).count() >= 1, "{got}");
+    assert!(
+        got["ended"].as_array().unwrap().iter().filter(|s| s.as_str().unwrap().contains("408")).count() >= 1,
+        "{got}"
+    );
     house.is_unharmed();
     house.shows("time");
 }
@@ -379,6 +418,23 @@ fn answers_that_nobody_reads_are_bounded_too() {
     let got = unread.next();
     assert!(got["answered"].as_u64().unwrap() > 10 && got["refused"].as_u64().unwrap() > 10, "{got}");
     house.is_unharmed();
+}
+
+#[test]
+fn comparing_tells_nothing_of_what_is_hidden_and_losses_that_were_none_are_no_losses() {
+    let house = House::new("hostile-compares");
+    house.one.make_problem("HIDDEN");
+    house.one.append("HIDDEN", &["ours, and SECRET"]);
+    house.one.administer("update PROBLEM set SHARED = 0 where PROBLEM_ID = 'HIDDEN'");
+    house.one.append("ABC", &["ours"]);
+    house.one.append_internal("ABC", "ours, SECRET");
+    let got = house.attacked("compares", json!({"problems": ["HIDDEN", "NONE", "\u{1b}[2J"]}));
+    all_are(&got, &[200], &["many"]);
+    assert_eq!(got["answers"]["many"]["status"], 413, "{}", got["answers"]["many"]);
+    let mut alike = got["alike"].as_array().unwrap().clone();
+    alike.dedup();
+    assert_eq!(alike.len(), 1, "{alike:?}");
+    assert_eq!(house.one.count("copy in system N"), 0, "nothing was exchanged, so nothing was lost");
 }
 
 #[test]
@@ -400,7 +456,9 @@ fn requests_that_are_none_or_two_in_one_do_no_harm() {
     let got = house.attacked("requests", json!({}));
     let odd: Vec<_> = statuses(&got).into_iter().filter(|(_, s)| *s >= 500).collect();
     assert!(odd.is_empty(), "{odd:?}");
-    for (name, status) in [("from a page", 403), ("two tokens", 401), ("expects", 200), ("a pipeline", 200), ("PUT /v1/push", 405)] {
+    for (name, status) in
+        [("from a page", 403), ("two tokens", 401), ("expects", 200), ("a pipeline", 200), ("PUT /v1/push", 405)]
+    {
         assert_eq!(got["answers"][name]["status"], status, "{name}: {}", got["answers"][name]);
     }
     let got = house.attacked("http2", json!({"times": 3000}));

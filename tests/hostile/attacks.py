@@ -550,6 +550,30 @@ def guesses(peer):
 
 
 @attack
+def compares(peer):
+    """What it may ask of an exchange that was, asked of what is hidden, of what is not there, and of every number there is;
+    and losses that it never had."""
+    message = {"wire": 1, "from": peer.name, "to": peer.to, "history": peer.history}
+    everything = {peer.to: f"1-{MAX}", peer.name: f"1-{MAX}"} | {f"S{n}": f"1-{MAX}" for n in range(500)}
+    texts = [{"origin": f"{peer.to}/{n}", "digest": "00" * 16} for n in range(1, 1000)]
+    answers, alike = {}, []
+    for after in (None, peer.facts["problem"], "\0", "x" * 1024, "' or 1=1 --"):
+        answers[f"verify {after!r:.20}"] = peer.post("/v1/verify", message | ({"after": after} if after else {}))
+    for problem in [*peer.facts["problems"], peer.facts["problem"]]:
+        names = {peer.name: problem, peer.to: problem}
+        account = {"names": names, "exchanged": everything, "texts": texts}
+        compared = peer.post("/v1/compare", message | {"problems": [account]})
+        lost = {"names": names, "lost": {"origins": everything, "texts": texts}}
+        taken = [peer.post("/v1/lost", message | {"meant": n % 2 == 1, "problems": [lost]}) for n in range(10)]
+        answers[f"compare {problem!r:.20}"], answers[f"lost {problem!r:.20}"] = compared, taken[-1]
+        if problem != peer.facts["problem"]:
+            alike.append([compared, taken])
+    many = [{"names": {peer.name: "x"}, "exchanged": {}}] * 5000
+    answers["many"] = peer.post("/v1/compare", message | {"problems": many})
+    return {"answers": answers, "alike": alike}
+
+
+@attack
 def pairs(peer):
     """Where tickets are linked: names that try to lead entries into a ticket of somebody else's."""
     answers = {}

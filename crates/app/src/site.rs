@@ -14,6 +14,7 @@ use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
 use crate::config::{self, Config, Peer};
 use crate::exit::{Exit, Failure};
+use crate::lock;
 
 /// The least that the largest message may be.
 const BODY_BYTES_MIN: usize = 16 << 20;
@@ -53,6 +54,8 @@ impl Site {
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
         bridge.pairing = config.pairing;
+        let path = config.path.clone();
+        bridge.repairs = Arc::new(move |peer| lock::is_repairing(&path, peer));
         let shares = config.peers.iter().map(|peer| (peer.name.clone(), peer.allowance.clone()));
         let all = usize::try_from(config.limits.all_bytes_at_once_max).unwrap_or(usize::MAX);
         let quotas = Quotas::new(shares, all);

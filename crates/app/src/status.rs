@@ -73,6 +73,8 @@ pub struct PeerStatus {
     pub refused: Listed<RefusedThere>,
     /// What it held once and does not hold any more.
     pub diverged: Listed<Diverged>,
+    /// What was here once, is here no more, and the peer still has.
+    pub lost_here: Listed<Diverged>,
     /// What it did against the protocol or the limits of this site.
     pub violations: Vec<Violated>,
     /// When it last answered or asked, in seconds since 1970.
@@ -153,7 +155,12 @@ impl Status {
         let peers = site.config.peers.iter().map(|peer| {
             let owed = seen.owed.get(&peer.name).copied().unwrap_or_default();
             let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
-            let diverged = learnt.diverged.iter().filter(|(of, ..)| *of == peer.name);
+            let of_peer = |lost: &[(SiteName, ProblemId, String)]| {
+                let of_peer = lost.iter().filter(|(of, ..)| *of == peer.name);
+                of_peer
+                    .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
+                    .collect()
+            };
             let violated = learnt.violated.iter().filter(|v| v.peer.as_ref() == Some(&peer.name));
             PeerStatus {
                 name: peer.name.clone(),
@@ -164,9 +171,8 @@ impl Status {
                 pending_problems: owed.problems,
                 held: owed.held,
                 refused: learnt.refused_there.iter().filter(|r| r.peer == peer.name).cloned().collect(),
-                diverged: diverged
-                    .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
-                    .collect(),
+                diverged: of_peer(&learnt.diverged),
+                lost_here: of_peer(&learnt.lost_here),
                 violations: violated.cloned().collect(),
                 last_contact: contact.answered,
                 last_error: contact.failed,
@@ -225,7 +231,8 @@ impl Status {
 impl PeerStatus {
     /// Whether somebody should look at the exchange with it.
     pub fn wants_a_person(&self) -> bool {
-        self.paused || self.refused.count > 0 || self.diverged.count > 0 || self.violated()
+        let diverged = self.diverged.count + self.lost_here.count;
+        self.paused || self.refused.count > 0 || diverged > 0 || self.violated()
     }
 
     /// Whether it did something against the protocol or the limits that the operator has not seen. A slow line is shown and
@@ -277,6 +284,7 @@ async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, Store
     learnt.withheld.retain(|w| owed_to_some.contains(&(w.problem.clone(), w.row)));
     learnt.refused_there.retain(|r| bridge.peers.contains_key(&r.peer));
     learnt.diverged.retain(|(peer, ..)| bridge.peers.contains_key(peer));
+    learnt.lost_here.retain(|(peer, ..)| bridge.peers.contains_key(peer));
     learnt.refused_here.retain(|r| bridge.peers.contains_key(&r.peer));
 
     let about = learnt.refused_here.iter().map(|r| r.problem.clone()).collect();
@@ -321,6 +329,7 @@ mod tests {
             held: 0,
             refused: Listed::default(),
             diverged: Listed::default(),
+            lost_here: Listed::default(),
             violations: vec![],
             last_contact: None,
             last_error: None,

@@ -63,7 +63,7 @@ pub enum Excess {
     #[error("the message has {0} entries, more than the {1} that are taken at once")]
     Entries(usize, usize),
     /// Deliveries or receipts.
-    #[error("the message has {0} deliveries or receipts, more than the {1} that are taken at once")]
+    #[error("the message has {0} deliveries, receipts or problems, more than the {1} that are taken at once")]
     Deliveries(usize, usize),
     /// Shared columns.
     #[error("an entry or a problem has {0} shared columns, more than {FIELDS_MAX}")]
@@ -146,6 +146,11 @@ pub(crate) fn receipts(receipts: &[Receipt], bounds: Bounds) -> Result<(), Exces
         }
     }
     Ok(())
+}
+
+/// Whether so many problems may be compared at once.
+pub(crate) fn problems(there: usize, bounds: Bounds) -> Result<(), Excess> {
+    count(there, bounds.deliveries_max, Excess::Deliveries)
 }
 
 fn sites(there: usize) -> Result<(), Excess> {

@@ -141,12 +141,14 @@ fn excess(error: MessageError) -> Excess {
 
 #[test]
 fn a_message_of_too_many_parts_is_refused_by_what_it_has_too_many_of() {
-    let push = |deliveries: &str| format!(r#"{{"wire":1,"from":"N","to":"1","history":"h","deliveries":[{deliveries}]}}"#);
+    let push =
+        |deliveries: &str| format!(r#"{{"wire":1,"from":"N","to":"1","history":"h","deliveries":[{deliveries}]}}"#);
     let delivery = |names: &str, entries: &str| {
         format!(r#"{{"names":{{{names}}},"belief":{{"count":0,"sum":"0"}},"entries":[{entries}]}}"#)
     };
     let few = Bounds { entries_max: 2, deliveries_max: 2 };
-    let read = |deliveries: &str| from_bytes_within::<Push>(push(deliveries).as_bytes(), few).map(|_| ()).map_err(excess);
+    let read =
+        |deliveries: &str| from_bytes_within::<Push>(push(deliveries).as_bytes(), few).map(|_| ()).map_err(excess);
     let entry = |n: usize| format!(r#"{{"origin":"N/{}","text":"x"}}"#, n + 1);
     let listed = |part: &dyn Fn(usize) -> String, n: usize| (0..n).map(part).collect::<Vec<_>>().join(",");
     let one = |_: usize| delivery("", "");
@@ -162,7 +164,10 @@ fn a_message_of_too_many_parts_is_refused_by_what_it_has_too_many_of() {
     assert_eq!(read(&delivery("", &with(FIELDS_MAX + 1))), Err(Excess::Fields(FIELDS_MAX + 1)));
     let deep = format!(r#"{{"later":{}{}}}"#, "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
     assert_eq!(excess(from_bytes::<Push>(deep.as_bytes()).unwrap_err()), Excess::Depth);
-    let receipt = format!(r#"{{"receipts":[{{"names":{{}},"holds":{{{}}}}}]}}"#, listed(&|n| format!(r#""S{n}":"1-9""#), SITES_MAX + 1));
+    let receipt = format!(
+        r#"{{"receipts":[{{"names":{{}},"holds":{{{}}}}}]}}"#,
+        listed(&|n| format!(r#""S{n}":"1-9""#), SITES_MAX + 1)
+    );
     assert_eq!(excess(from_bytes::<Receipts>(receipt.as_bytes()).unwrap_err()), Excess::Sites(SITES_MAX + 1));
 }
 

@@ -94,8 +94,10 @@ impl Outbox {
 
     /// Takes up to `count` problems to look at. Until [`Outbox::landed`] they are on their way and not taken again.
     pub fn take(&mut self, now: Duration, count: usize) -> BTreeMap<ProblemId, Due> {
+        // A clock that was set back must not make a pause longer than the longest.
+        let is_ripe = |until: Duration| until <= now || until - now > self.retry.1;
         let ripe: Vec<_> =
-            self.refused.iter().filter(|(_, w)| w.until.is_some_and(|t| t <= now)).map(|(p, _)| p.clone()).collect();
+            self.refused.iter().filter(|(_, w)| w.until.is_some_and(is_ripe)).map(|(p, _)| p.clone()).collect();
         for problem in ripe {
             // What is tried again waits no more; how often it was refused is kept until it is known to be taken.
             let mut wanted = OriginSet::new();
@@ -207,6 +209,12 @@ impl Outbox {
         }
     }
 
+    /// The same for one problem.
+    pub fn retry_of(&mut self, problem: &ProblemId) {
+        self.refused.remove(problem);
+        self.put(problem.clone(), OriginSet::new());
+    }
+
     /// When the next refused entry is to be tried again.
     pub fn next_retry(&self) -> Option<Duration> {
         self.refused.values().filter_map(|w| w.until).min()
@@ -311,6 +319,14 @@ mod tests {
         outbox.settled(&Settled { marked: 1, ..settled(&[]) }, 4 * SECOND);
         outbox.settled(&wants, 4 * SECOND);
         assert_eq!(outbox.take(4 * SECOND, 9).len(), 1, "what was taken at last is forgotten");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_pause_longer() {
+        let mut outbox = outbox(10);
+        outbox.settled(&settled(&[("1/4", Code::Constraint)]), 100_000 * SECOND);
+        let due = outbox.take(SECOND, 9).remove(&problem("A")).unwrap();
+        assert!(due.waiting.is_empty());
     }
 
     #[test]

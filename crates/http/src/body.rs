@@ -111,7 +111,8 @@ pub(crate) fn held(bytes: Vec<u8>, admitted: Option<Admitted>) -> Body {
 
 /// A sentence that came from outside, or repeats a part of what did, fit for a terminal: of one line and not too long.
 pub(crate) fn one_line(sentence: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    let turns =
+        |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     let printable = sentence.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c });
     let mut line: String = printable.take(SENTENCE_CHARS_MAX).collect();
     if sentence.chars().nth(SENTENCE_CHARS_MAX).is_some() {

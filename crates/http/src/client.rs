@@ -13,9 +13,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use landbridge_core::Bounds;
-use landbridge_core::message::{Checked, Deliveries, Pull, Push, Receipts, from_bytes_within, to_bytes};
+use landbridge_core::message::{
+    Beliefs, Checked, Compare, Compared, Deliveries, LossRecorded, Lost, Pull, Push, Receipts, Verify,
+    from_bytes_within, to_bytes,
+};
 use landbridge_flow::error::PeerError;
-use landbridge_flow::ports::Peer;
+use landbridge_flow::ports::{Compares, Peer};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url, redirect};
 use serde::Serialize;
@@ -101,11 +104,32 @@ pub enum ClientError {
     Client(#[source] reqwest::Error),
 }
 
+/// Where each call goes.
+struct Calls {
+    push: Url,
+    pull: Url,
+    verify: Url,
+    compare: Url,
+    lost: Url,
+}
+
+impl Calls {
+    fn at(base: &str) -> Result<Self, ClientError> {
+        let call = |name| Url::parse(&format!("{base}/v1/{name}")).map_err(|_| ClientError::Url(base.to_owned()));
+        Ok(Self {
+            push: call("push")?,
+            pull: call("pull")?,
+            verify: call("verify")?,
+            compare: call("compare")?,
+            lost: call("lost")?,
+        })
+    }
+}
+
 /// The bridge of a peer, over HTTP.
 pub struct HttpPeer {
     http: reqwest::Client,
-    push: Url,
-    pull: Url,
+    calls: Calls,
     shown: String,
     authorization: Option<HeaderValue>,
     body_bytes_max: usize,
@@ -129,8 +153,7 @@ impl HttpPeer {
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let base = base(&options.url)?;
         let shown = base.as_str().trim_end_matches('/').to_owned();
-        let call = |name: &str| Url::parse(&format!("{shown}/v1/{name}")).map_err(|_| ClientError::Url(shown.clone()));
-        let (push, pull) = (call("push")?, call("pull")?);
+        let calls = Calls::at(&shown)?;
         let authorization = options.token.as_ref().map(|token| {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.secret()));
             value.map(|mut value| {
@@ -152,8 +175,7 @@ impl HttpPeer {
             .map_err(ClientError::Client)?;
         Ok(Self {
             http,
-            push,
-            pull,
+            calls,
             shown,
             authorization,
             body_bytes_max: options.body_bytes_max,
@@ -307,7 +329,7 @@ fn later(exceeded: Exceeded) -> PeerError {
 #[async_trait]
 impl Peer for HttpPeer {
     async fn push(&self, push: Push) -> Result<Receipts, PeerError> {
-        self.call(&self.push, &push, self.timeout).await
+        self.call(&self.calls.push, &push, self.timeout).await
     }
 
     async fn pull(&self, pull: Pull) -> Result<Deliveries, PeerError> {
@@ -315,11 +337,26 @@ impl Peer for HttpPeer {
             quota.before_pull().map_err(later)?;
         }
         let wait = Duration::from_secs(pull.wait_seconds.into());
-        let answer: Deliveries = self.call(&self.pull, &pull, self.timeout.saturating_add(wait)).await?;
+        let answer: Deliveries = self.call(&self.calls.pull, &pull, self.timeout.saturating_add(wait)).await?;
         if let Some(quota) = &self.quota {
             quota.pulled(answer.deliveries.iter().map(|delivery| delivery.entries.len().max(1)).sum());
         }
         Ok(answer)
+    }
+}
+
+#[async_trait]
+impl Compares for HttpPeer {
+    async fn verify(&self, verify: Verify) -> Result<Beliefs, PeerError> {
+        self.call(&self.calls.verify, &verify, self.timeout).await
+    }
+
+    async fn compare(&self, compare: Compare) -> Result<Compared, PeerError> {
+        self.call(&self.calls.compare, &compare, self.timeout).await
+    }
+
+    async fn lost(&self, lost: Lost) -> Result<LossRecorded, PeerError> {
+        self.call(&self.calls.lost, &lost, self.timeout).await
     }
 }
 
@@ -375,7 +412,7 @@ mod tests {
             assert!(HttpPeer::new(ClientOptions::new(url)).is_ok(), "{url}");
         }
         let peer = HttpPeer::new(ClientOptions::new("http://[::1]:7420/bridge/")).unwrap();
-        assert_eq!(peer.push.as_str(), "http://[::1]:7420/bridge/v1/push");
+        assert_eq!(peer.calls.push.as_str(), "http://[::1]:7420/bridge/v1/push");
     }
 
     #[test]

@@ -20,7 +20,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Extension, Router};
-use landbridge_core::message::{Checked, MessageError, Pull, Push, WIRE, from_bytes_within, to_bytes};
+use landbridge_core::message::{
+    Checked, Compare, Lost, MessageError, Pull, Push, Verify, WIRE, from_bytes_within, to_bytes,
+};
 use landbridge_core::{Bounds, SiteName};
 use landbridge_flow::Violation;
 use landbridge_flow::error::ServeError;
@@ -89,6 +91,9 @@ pub fn router(service: Arc<dyn Service>, options: ServerOptions) -> Router {
     Router::new()
         .route("/v1/push", post(push))
         .route("/v1/pull", post(pull))
+        .route("/v1/verify", post(verify))
+        .route("/v1/compare", post(compare))
+        .route("/v1/lost", post(lost))
         .route("/v1/openapi.json", get(openapi))
         .method_not_allowed_fallback(not_that_way)
         .fallback(nothing_here)
@@ -152,6 +157,36 @@ async fn pull(State(served): State<Arc<Served>>, request: Request) -> Response {
     respond(answer.await, zstd)
 }
 
+async fn verify(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let zstd = body::offers_zstd(request.headers());
+    let answer = async {
+        let Opened { from, message, admitted, .. } = served.open::<Verify>(request).await?;
+        let answer = to_bytes(&served.service.verify(&from, message).await?);
+        Ok((answer, Some(admitted)))
+    };
+    respond(answer.await, zstd)
+}
+
+async fn compare(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let zstd = body::offers_zstd(request.headers());
+    let answer = async {
+        let Opened { from, message, admitted, .. } = served.open::<Compare>(request).await?;
+        let answer = to_bytes(&served.service.compare(&from, message).await?);
+        Ok((answer, Some(admitted)))
+    };
+    respond(answer.await, zstd)
+}
+
+async fn lost(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let zstd = body::offers_zstd(request.headers());
+    let answer = async {
+        let Opened { from, message, admitted, .. } = served.open::<Lost>(request).await?;
+        let answer = to_bytes(&served.service.lost(&from, message).await?);
+        Ok((answer, Some(admitted)))
+    };
+    respond(answer.await, zstd)
+}
+
 async fn openapi(headers: HeaderMap) -> Response {
     respond(Ok((crate::OPENAPI.as_bytes().to_vec(), None)), body::offers_zstd(&headers))
 }
@@ -173,24 +208,26 @@ trait FromSite: DeserializeOwned + Checked {
     fn entries(&self) -> usize;
 }
 
-impl FromSite for Push {
-    fn from(&self) -> &SiteName {
-        &self.from
-    }
+macro_rules! from_site {
+    ($($message:ty, $entries:expr;)*) => {$(
+        impl FromSite for $message {
+            fn from(&self) -> &SiteName {
+                &self.from
+            }
 
-    fn entries(&self) -> usize {
-        self.deliveries.iter().map(|delivery| delivery.entries.len().max(1)).sum()
-    }
+            fn entries(&self) -> usize {
+                let entries: fn(&$message) -> usize = $entries;
+                entries(self)
+            }
+        }
+    )*};
 }
-
-impl FromSite for Pull {
-    fn from(&self) -> &SiteName {
-        &self.from
-    }
-
-    fn entries(&self) -> usize {
-        0
-    }
+from_site! {
+    Push, |push| push.deliveries.iter().map(|delivery| delivery.entries.len().max(1)).sum();
+    Pull, |_| 0;
+    Verify, |_| 0;
+    Compare, |compare| compare.problems.len();
+    Lost, |lost| lost.problems.len();
 }
 
 /// A message, and whose it is.
@@ -212,11 +249,7 @@ impl Served {
         Ok(Opened { from, message, admitted, stopping })
     }
 
-    async fn open_parts<M: FromSite>(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<(SiteName, M, Admitted), Fault> {
+    async fn open_parts<M: FromSite>(&self, headers: &HeaderMap, body: Body) -> Result<(SiteName, M, Admitted), Fault> {
         let (caller, coding) = match self.judge(headers) {
             Ok(judged) => judged,
             Err(fault) => {
@@ -353,7 +386,7 @@ fn message<M: FromSite>(clear: &[u8], bounds: Bounds) -> Result<M, MessageError>
 /// Why a request gets no answer. The sentences are for the peer's operator and tell nothing of this house.
 #[derive(Debug, Error)]
 enum Fault {
-    #[error("nothing is served here; the calls are POST /v1/push and /v1/pull, described by GET /v1/openapi.json")]
+    #[error("nothing is served here; the calls are described by GET /v1/openapi.json")]
     NoSuchPath,
     #[error("this path is not asked that way; see GET /v1/openapi.json")]
     NoSuchMethod,
