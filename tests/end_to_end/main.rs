@@ -20,6 +20,8 @@ mod audit;
 mod compact;
 mod crowd;
 mod hostile;
+mod hostile_answers;
+mod hostile_peer;
 mod linked;
 mod markers;
 mod mesh;

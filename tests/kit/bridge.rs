@@ -46,6 +46,13 @@ impl Bridge {
         bridge
     }
 
+    /// The most memory that it ever had, in MiB. Fails where it has ended.
+    pub fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the bridge has ended");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+    }
+
     /// SIGKILL: it ends between two instructions.
     pub fn kill(mut self) {
         self.end();

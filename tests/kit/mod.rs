@@ -11,6 +11,7 @@ pub mod command;
 pub mod desk;
 pub mod folder;
 pub mod host;
+pub mod hostile;
 pub mod ledger;
 pub mod mounts;
 pub mod pair;

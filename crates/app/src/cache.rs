@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 
 use landbridge_core::message::Refusal;
 use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
-use landbridge_flow::{Event, Observer, RecordError};
+use landbridge_flow::{Event, Observer, RecordError, Violation};
 use landbridge_http::certificate::day;
 use landbridge_http::{Certificate, Distrust, Witness};
 
-pub use learnt::{Learnt, RefusedHere, RefusedThere, Reload, Withheld};
+pub use learnt::{Learnt, RefusedHere, RefusedThere, Reload, Violated, Withheld};
 pub use wishes::{Wish, Wishes};
 
 /// Notes that wait to be written; what comes on top is dropped and counted.
@@ -36,6 +36,8 @@ const SAID_MAX: usize = 10_000;
 /// Warnings of one kind that are logged in a minute; `status` has them all.
 const WARNINGS_MAX: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
+/// What is kept and logged of one sentence, in characters: a peer has a part in its length.
+const SENTENCE_CHARS_MAX: usize = 2000;
 
 /// The cache of one site.
 pub struct Cache {
@@ -70,7 +72,7 @@ struct Said {
 }
 
 /// What a warning is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
     RefusedThere,
     RefusedHere,
@@ -82,6 +84,8 @@ enum Kind {
     NotRecorded,
     TurnedAway,
     Noise,
+    /// Of each peer for itself, so that strangers do not keep a peer's out of the log.
+    Violated(Option<SiteName>),
 }
 
 struct Writer {
@@ -152,6 +156,12 @@ enum Note {
     Recorded {
         failed: Option<String>,
     },
+    Violated {
+        /// Nothing where it was no peer.
+        peer: Option<SiteName>,
+        violation: Violation,
+        detail: String,
+    },
 }
 
 impl Cache {
@@ -204,6 +214,11 @@ impl Cache {
         wishes::wish(&self.path, wish, problem)
     }
 
+    /// An operator has seen these violations, and not what came since they were read.
+    pub fn acknowledge<'a>(&self, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
+        wishes::acknowledge(&self.path, seen)
+    }
+
     /// The configuration was read again, for a wish or without one; `faults` kept it from being used.
     pub fn reloaded(&self, wish: Option<i64>, faults: Vec<String>) {
         self.note(Note::Reloaded { wish, faults });
@@ -246,7 +261,7 @@ impl Cache {
 
     /// Logs a warning: the same one later, and many of one kind, only for those who look for everything.
     fn warn(&self, kind: Kind, sentence: &str) {
-        let sentence = &in_a_line(sentence);
+        let sentence = &in_a_line(&clip(sentence));
         match lock(&self.said).hear(kind, sentence, Instant::now()) {
             Heard::New => tracing::warn!("{sentence}"),
             Heard::Last => tracing::warn!("{sentence}; more of this kind are in `landbridge status`"),
@@ -290,6 +305,14 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The beginning of a sentence that may be longer than anybody reads.
+fn clip(sentence: &str) -> String {
+    match sentence.char_indices().nth(SENTENCE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &sentence[..end]),
+        None => sentence.to_owned(),
+    }
+}
+
 /// A peer chooses problem ids, and a database what it says of its rows: neither may end a line of the log or act upon a
 /// terminal.
 fn in_a_line(text: &str) -> String {
@@ -328,13 +351,14 @@ impl Observer for Cache {
                 self.warn(Kind::RefusedHere, &sentence);
                 self.count(peer, |c| c.refused += 1);
                 let (peer, problem, origin) = (peer.clone(), problem.clone(), origin.clone());
-                self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: detail.to_owned() });
+                self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: clip(detail) });
             }
             Event::Diverged { peer, problem, missing } => {
                 let missing = missing.to_string();
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
+                let missing = clip(&missing);
                 self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: false });
             }
             Event::LostHere { peer, problem, missing } => {
@@ -368,7 +392,12 @@ impl Observer for Cache {
                 let error = error.to_string();
                 tracing::debug!(%peer, ?pause, "tried again after the pause");
                 self.warn(Kind::Failed, &format!("{peer} {error}"));
-                self.note(Note::Failed { peer: peer.clone(), error });
+                self.note(Note::Failed { peer: peer.clone(), error: clip(&error) });
+            }
+            Event::Violated { peer, violation, detail } => {
+                let who = peer.map_or("a stranger", SiteName::as_str);
+                self.warn(Kind::Violated(peer.cloned()), &format!("violation by {who}: {violation} ({detail})"));
+                self.note(Note::Violated { peer: peer.cloned(), violation, detail: clip(detail) });
             }
             Event::NotRecorded { peer, error, pause } => {
                 tracing::debug!(%peer, ?pause, "tried again after the pause");

@@ -104,6 +104,8 @@ impl Daemon {
         if let Some(listener) = &listener {
             let mut allowed = ServerOptions::new(auth);
             allowed.body_bytes_max = site.body_bytes_max();
+            allowed.bounds = site.config.limits.push;
+            allowed.quotas = site.quotas.clone();
             let service = Arc::new(Answering::new(bridge.clone(), &lines, clock.clone()));
             let witness: Arc<dyn Witness> = site.cache.clone();
             let door = Door::new(tls, ListenLimits::default(), Some(witness));

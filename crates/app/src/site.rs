@@ -4,11 +4,13 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use landbridge_core::{Keyring, Scribe, SiteName};
+use landbridge_core::{Bounds, Keyring, Scribe, SiteName};
 use landbridge_flow::bridge::Pauses;
 use landbridge_flow::ports::Store;
 use landbridge_flow::{Bridge, Limits, PeerPolicy};
-use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, PeerTls, Tap, Tls, Token, TokenError, Witness};
+use landbridge_http::{
+    Auth, ClientError, ClientOptions, HttpPeer, PeerTls, Quotas, Tap, Tls, Token, TokenError, Witness,
+};
 
 use crate::audit::chain::Keys;
 use crate::audit::{self, Record, RecordFile};
@@ -33,6 +35,8 @@ pub struct Site {
     /// The record of what leaves, where one is kept.
     pub record: Option<Arc<RecordFile>>,
     tls: OnceLock<Option<Arc<Tls>>>,
+    /// How much each peer may still ask.
+    pub quotas: Quotas,
 }
 
 impl Site {
@@ -64,7 +68,10 @@ impl Site {
         }
         let path = config.path.clone();
         bridge.repairs = Arc::new(move |peer| lock::repairs(&path, peer));
-        Self { config, bridge: Arc::new(bridge), cache, record, tls: OnceLock::new() }
+        let shares = config.peers.iter().map(|peer| (peer.name.clone(), peer.allowance.clone()));
+        let all = usize::try_from(config.limits.all_bytes_at_once_max).unwrap_or(usize::MAX);
+        let quotas = Quotas::new(shares, all);
+        Self { config, bridge: Arc::new(bridge), cache, record, tls: OnceLock::new(), quotas }
     }
 
     /// The name of the site.
@@ -99,6 +106,11 @@ impl Site {
             witness: Some(self.cache.clone() as Arc<dyn Witness>),
         });
         options.body_bytes_max = self.body_bytes_max();
+        let written = &self.config.limits;
+        // A receipt comes for each delivery that was sent.
+        let sent = Bounds { entries_max: written.batch_entries_max, deliveries_max: written.batch_problems_max };
+        options.bounds = written.push.or(sent);
+        options.quota = Some(self.quotas.of(&peer.name));
         options.tap = tap;
         let wrong = |e: ClientError| {
             let next = "correct its url in the configuration; one is written https://HOST:7420";

@@ -17,6 +17,7 @@ use landbridge_core::{
 use crate::egress::{Egress, Unrecorded};
 use crate::pairing::{Links, Pairing};
 use crate::ports::{ProblemRows, Shard, Store};
+use crate::violation::Violation;
 
 /// What one peer may see and do (DESIGN §5, §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -374,6 +375,15 @@ pub enum Event<'a> {
         error: &'a crate::RecordError,
         /// Until the next attempt.
         pause: Duration,
+    },
+    /// Somebody did what no bridge in order does, or more than is allowed. It was refused.
+    Violated {
+        /// Who; nothing where it was no peer.
+        peer: Option<&'a SiteName>,
+        /// What.
+        violation: Violation,
+        /// In one sentence, which may repeat what was said by whoever did it. Nothing of this house is in it.
+        detail: &'a str,
     },
     /// The own database failed; it is asked again after the pause.
     StoreFailed {

@@ -88,6 +88,12 @@ impl<'a> Case<'a> {
         self.paired = false;
     }
 
+    /// The length of the text of a row that is here.
+    pub(crate) fn bytes_of(&self, work: WorkId) -> u64 {
+        let rows = &self.read.rows;
+        rows.binary_search_by_key(&work, |row| row.work).ok().and_then(|at| rows.get(at)).map_or(0, |row| row.bytes)
+    }
+
     /// The entries to append, by their place in the delivery.
     pub(crate) fn fresh(&self) -> Vec<usize> {
         let fresh = |v: &Verdict| matches!(v, Verdict::Fresh | Verdict::Differs(_));

@@ -1,5 +1,7 @@
 //! What can go wrong at a store or at a peer, and in one table what to do about it.
 
+use std::time::Duration;
+
 use landbridge_core::message::Refusal;
 use thiserror::Error;
 
@@ -59,9 +61,20 @@ pub enum PeerError {
     /// The peer cannot answer now: its database is away or full.
     #[error("cannot answer now: {0}")]
     NotNow(String),
+    /// The peer wants to be left alone for a while: more was asked of it than it allows.
+    #[error("cannot answer now: {why}")]
+    Later {
+        /// What it says.
+        why: String,
+        /// For how long. It is the peer's word, and bounded where it is heeded.
+        pause: Duration,
+    },
     /// What came is no answer of this protocol.
     #[error("answered what this bridge does not understand: {0}")]
     Protocol(String),
+    /// What came is given out as an answer of this protocol, and is none that a bridge in order gives.
+    #[error("answered against the protocol: {0}")]
+    Violation(String),
 }
 
 /// Why a peer gets no answer. It never tells more of this house than these sentences.
@@ -120,6 +133,7 @@ impl PeerError {
         match self {
             PeerError::Unreachable(_) => (Remedy::Later, "start the peer's bridge, or correct its url"),
             PeerError::NotNow(_) => (Remedy::Later, "nothing to do here; see the peer's status"),
+            PeerError::Later { .. } => (Remedy::Later, "nothing to do here; it is asked again after the pause"),
             PeerError::TooLarge => (Remedy::Now, "nothing to do; smaller batches are sent"),
             PeerError::Denied(_) => {
                 (Remedy::Person, "compare site names, history name, certificates and tokens on both sides")
@@ -127,7 +141,7 @@ impl PeerError {
             PeerError::Unproven(_) => {
                 (Remedy::Person, "`landbridge check` here and `landbridge cert show` there say whose certificate it is")
             }
-            PeerError::Protocol(_) => {
+            PeerError::Protocol(_) | PeerError::Violation(_) => {
                 (Remedy::Person, "compare the versions of the two bridges, and what stands between them")
             }
         }

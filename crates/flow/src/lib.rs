@@ -22,9 +22,11 @@ pub mod send;
 pub mod settle;
 pub mod survey;
 pub mod verify;
+pub mod violation;
 pub mod watch;
 
 pub use bridge::{Bridge, Decisions, Event, Limits, Observer, PeerPolicy};
 pub use egress::{Egress, RecordError};
 pub use error::{PeerError, Remedy, StoreError};
 pub use pairing::Pairing;
+pub use violation::Violation;

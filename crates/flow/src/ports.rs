@@ -14,6 +14,7 @@ use landbridge_core::message::{
 use landbridge_core::{Digest, Fields, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::error::{PeerError, ServeError, StoreError};
+use crate::violation::Violation;
 
 /// The number of shards that problems are locked by (DESIGN §5).
 pub const SHARDS: u64 = 256;
@@ -258,6 +259,8 @@ pub trait Service: Send + Sync {
 
     /// Records what the asking site lost.
     async fn lost(&self, from: &SiteName, lost: Lost) -> Result<LossRecorded, ServeError>;
+    /// Is told what the transport refused of a peer, or of somebody who is none.
+    fn violated(&self, _from: Option<&SiteName>, _violation: Violation, _detail: &str) {}
 }
 
 /// Pauses, and nothing else: no outcome depends on a clock (DESIGN §11.6).

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
-use landbridge_core::SiteName;
 use landbridge_core::message::{
-    Beliefs, Checked, Compare, Compared, Deliveries, LossRecorded, Lost, Pull, Push, Receipts, Verify, from_bytes,
-    to_bytes,
+    Beliefs, Checked, Compare, Compared, Deliveries, LossRecorded, Lost, Pull, Push, Receipts, Verify,
+    from_bytes_within, to_bytes,
 };
+use landbridge_core::{Bounds, SiteName};
 use landbridge_flow::error::PeerError;
 use landbridge_flow::ports::{Compares, Peer};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url, redirect};
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -34,6 +34,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::auth::Token;
 use crate::body::{self, Coding, ErrorBody, Unreadable, one_line};
+use crate::quota::{Exceeded, Quota};
 use crate::tls::{Tls, Verdict, failed};
 use crate::trust::Witness;
 
@@ -81,6 +82,10 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// The longest time until an answer is complete; a pull may take as much longer as it asked to wait.
     pub timeout: Duration,
+    /// The most that is taken in one answer.
+    pub bounds: Bounds,
+    /// What the peer's answers are counted by, together with its requests.
+    pub quota: Option<Arc<Quota>>,
     /// Sees every body.
     pub tap: Option<Arc<dyn Tap>>,
 }
@@ -95,6 +100,8 @@ impl ClientOptions {
             body_bytes_max: 64 << 20,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(60),
+            bounds: Bounds::default(),
+            quota: None,
             tap: None,
         }
     }
@@ -158,6 +165,8 @@ pub struct HttpPeer {
     body_bytes_max: usize,
     connect_timeout: Duration,
     timeout: Duration,
+    bounds: Bounds,
+    quota: Option<Arc<Quota>>,
     tap: Option<Arc<dyn Tap>>,
     /// Whether the peer said that it reads zstd.
     reads_zstd: AtomicBool,
@@ -214,6 +223,8 @@ impl HttpPeer {
             body_bytes_max: options.body_bytes_max,
             connect_timeout: options.connect_timeout,
             timeout: options.timeout,
+            bounds: options.bounds.or(Bounds::ANSWER),
+            quota: options.quota,
             tap: options.tap,
             reads_zstd: AtomicBool::new(false),
         })
@@ -240,7 +251,8 @@ impl HttpPeer {
         if answer.status != StatusCode::OK {
             return Err(self.refused(&answer));
         }
-        from_bytes(&answer.clear).map_err(|error| PeerError::Protocol(one_line(&format!("{}: {error}", self.shown))))
+        let read = from_bytes_within(&answer.clear, self.bounds);
+        read.map_err(|error| PeerError::Violation(one_line(&format!("{}: {error}", self.shown))))
     }
 
     async fn exchange(
@@ -271,19 +283,20 @@ impl HttpPeer {
             self.reads_zstd.store(true, Ordering::Relaxed);
         }
         let coding = body::coding(response.headers());
+        let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let arrived = self.take(response, timeout).await?;
         let clear = match coding {
             Coding::Plain => arrived,
             Coding::Zstd => body::decompress(&arrived, self.body_bytes_max).map_err(|why| match why {
                 Unreadable::TooLarge => self.answer_too_large(),
-                Unreadable::Damaged => self.protocol("the answer says that it is zstd, and cannot be decompressed"),
+                Unreadable::Damaged => self.against("the answer says that it is zstd, and cannot be decompressed"),
             })?,
             Coding::Foreign => return Err(self.protocol("the answer is compressed in a way that was not asked for")),
         };
         if let Some(tap) = &self.tap {
             tap.message(Direction::Answer, &clear);
         }
-        Ok(Answer { status, clear })
+        Ok(Answer { status, clear, pause: pause.map(Duration::from_secs) })
     }
 
     /// The bytes of the body, as they arrive and no more than the maximum.
@@ -314,7 +327,10 @@ impl HttpPeer {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => PeerError::Denied(sentence),
             StatusCode::PAYLOAD_TOO_LARGE => PeerError::TooLarge,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => PeerError::NotNow(sentence),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => match answer.pause {
+                Some(pause) => PeerError::Later { why: sentence, pause },
+                None => PeerError::NotNow(sentence),
+            },
             // Too slow, or something between the two that does not reach the bridge: this passes.
             StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
                 PeerError::Unreachable(sentence)
@@ -383,7 +399,11 @@ impl HttpPeer {
     }
 
     fn answer_too_large(&self) -> PeerError {
-        self.protocol(&format!("the answer is larger than {} bytes", self.body_bytes_max))
+        self.against(&format!("the answer is larger than {} bytes", self.body_bytes_max))
+    }
+
+    fn against(&self, what: &str) -> PeerError {
+        PeerError::Violation(format!("{}: {what}", self.shown))
     }
 
     fn protocol(&self, what: &str) -> PeerError {
@@ -394,6 +414,13 @@ impl HttpPeer {
 struct Answer {
     status: StatusCode,
     clear: Vec<u8>,
+    /// When to come again, where it says so in seconds.
+    pause: Option<Duration>,
+}
+
+/// What this site allows is the peer's to keep, and the peer's answers count too: it is asked again later.
+fn later(exceeded: Exceeded) -> PeerError {
+    PeerError::Later { why: format!("its answers are more than this site takes: {exceeded}"), pause: exceeded.pause }
 }
 
 #[async_trait]
@@ -403,8 +430,15 @@ impl Peer for HttpPeer {
     }
 
     async fn pull(&self, pull: Pull) -> Result<Deliveries, PeerError> {
+        if let Some(quota) = &self.quota {
+            quota.before_pull().map_err(later)?;
+        }
         let wait = Duration::from_secs(pull.wait_seconds.into());
-        self.call(&self.calls.pull, &pull, self.timeout.saturating_add(wait)).await
+        let answer: Deliveries = self.call(&self.calls.pull, &pull, self.timeout.saturating_add(wait)).await?;
+        if let Some(quota) = &self.quota {
+            quota.pulled(answer.deliveries.iter().map(|delivery| delivery.entries.len().max(1)).sum());
+        }
+        Ok(answer)
     }
 }
 

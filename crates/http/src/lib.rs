@@ -1,8 +1,8 @@
 //! How it travels: messages of `landbridge-core` over HTTP, between two bridges on one machine or, with TLS, anywhere.
 //!
 //! [`client`] is the flow's `Peer`, [`server`] hands requests to the flow's `Service`, [`listener`] lets connections in,
-//! [`tls`] and [`trust`] say whose certificate it is and whether it is believed, [`auth`] whose request. What a message
-//! means is decided elsewhere.
+//! [`tls`] and [`trust`] say whose certificate it is and whether it is believed, [`auth`] whose request, [`quota`] how much of
+//! it. What a message means is decided elsewhere.
 
 pub mod auth;
 mod body;
@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod client;
 pub mod guests;
 pub mod listener;
+pub mod quota;
 pub mod server;
 pub mod tls;
 pub mod trust;
@@ -18,6 +19,7 @@ pub use auth::{Auth, AuthError, Token, TokenError};
 pub use certificate::Certificate;
 pub use client::{ClientError, ClientOptions, Direction, HttpPeer, PeerTls, Tap};
 pub use listener::{Door, ListenLimits, PeerSite};
+pub use quota::{Allowance, Quota, Quotas};
 pub use server::{ServerError, ServerOptions, router, serve};
 pub use tls::{Pem, Tls, TlsError};
 pub use trust::{Authority, AuthorityError, Distrust, Witness};

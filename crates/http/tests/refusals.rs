@@ -142,11 +142,11 @@ async fn an_answer_that_is_too_large_is_not_taken() {
     for text in ["y".repeat(5000), random_text(5000)] {
         server.fake.owed.send_replace(vec![delivery(&[&text])]);
         let error = peer.pull(pull(0)).await.unwrap_err();
-        assert!(matches!(&error, PeerError::Protocol(s) if s.ends_with("larger than 1000 bytes")), "{error}");
+        assert!(matches!(&error, PeerError::Violation(s) if s.ends_with("larger than 1000 bytes")), "{error}");
     }
     let url = answering(format!("HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{}", "y".repeat(5000))).await;
     let error = client(&url, |options| options.body_bytes_max = 1000).pull(pull(0)).await.unwrap_err();
-    assert!(matches!(&error, PeerError::Protocol(s) if s.ends_with("larger than 1000 bytes")), "{error}");
+    assert!(matches!(&error, PeerError::Violation(s) if s.ends_with("larger than 1000 bytes")), "{error}");
 }
 
 /// A text that compresses to no less than 1000 bytes.
@@ -171,7 +171,7 @@ async fn a_gigabyte_of_zeros_in_a_small_body_takes_no_memory() {
     let bearer = bearer(OF_1);
     let headers = [("authorization", bearer.as_str()), ("content-encoding", "zstd")];
     let (status, sentence) = refusal(raw(&server, "/v1/push", bomb, &headers).await).await;
-    assert_eq!((status, sentence), (413, format!("the body is larger than {BYTES_MAX} bytes")));
+    assert_eq!((status, sentence), (413, format!("the body is larger than {BYTES_MAX} bytes once it is decompressed")));
     assert!(peak_memory() - before < 64 << 20, "{before} to {}", peak_memory());
 }
 
@@ -298,7 +298,7 @@ async fn what_is_no_bridge_is_told_apart_from_one_that_is_away() {
     let error = told(&body("404 Not Found", "<html>")).await;
     assert!(matches!(&error, PeerError::Protocol(s) if s.ends_with("404 Not Found; it may be no bridge")), "{error}");
     let error = told(&body("200 OK", "<html>")).await;
-    assert!(matches!(&error, PeerError::Protocol(s) if s.contains("not of the expected form")), "{error}");
+    assert!(matches!(&error, PeerError::Violation(s) if s.contains("not of the expected form")), "{error}");
     assert!(matches!(told(&body("429 Too Many Requests", "")).await, PeerError::NotNow(_)));
     assert!(matches!(told(&body("502 Bad Gateway", "")).await, PeerError::Unreachable(_)));
     assert!(matches!(told("SSH-2.0-OpenSSH_9.2\r\n").await, PeerError::Unreachable(_)));

@@ -25,6 +25,9 @@ create table if not exists withheld (
 create table if not exists contact (
   peer text primary key, answered integer, failed text,
   since integer not null, sent integer not null default 0, received integer not null default 0);
+create table if not exists violation (
+  peer text not null, kind text not null, count integer not null, seen integer not null default 0,
+  first integer not null, last integer not null, detail text not null, primary key (peer, kind));
 create table if not exists unrecorded (why text not null);
 create table if not exists certificate (
   peer text primary key, seen integer not null, begins integer not null, ends integer not null, fingerprint text not null);

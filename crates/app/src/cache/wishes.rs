@@ -6,6 +6,7 @@ use landbridge_core::{ProblemId, SiteName};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::file::open;
+use super::learnt::Violated;
 
 /// Wishes that are kept.
 const WISHES_MAX: i64 = 100;
@@ -36,6 +37,19 @@ pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rus
     txn.execute("delete from wish where number <= (select max(number) from wish) - ?1", [WISHES_MAX])?;
     txn.commit()?;
     Ok(number)
+}
+
+/// These violations have been seen by a person.
+pub(super) fn acknowledge<'a>(path: &Path, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
+    let mut connection = open(path)?;
+    let txn = connection.transaction()?;
+    for violated in seen {
+        let peer = violated.peer.as_ref().map_or("", SiteName::as_str);
+        let count = i64::try_from(violated.count).unwrap_or(i64::MAX);
+        let values = params![peer, violated.kind, count];
+        txn.execute("update violation set seen = min(count, ?3) where peer = ?1 and kind = ?2", values)?;
+    }
+    txn.commit()
 }
 
 /// Notices wishes as they come.

@@ -166,6 +166,15 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
                 txn.execute("insert into unrecorded values (?1)", [why])?;
             }
         }
+        Note::Violated { peer, violation, detail } => {
+            // Peers and kinds are few; strangers have one name together.
+            let peer = peer.as_ref().map_or("", SiteName::as_str);
+            txn.prepare_cached(
+                "insert into violation (peer, kind, count, first, last, detail) values (?1, ?2, 1, ?3, ?3, ?4)
+                 on conflict do update set count = count + 1, last = excluded.last, detail = excluded.detail",
+            )?
+            .execute(params![peer, violation.word(), now, detail])?;
+        }
         Note::Verified { peer } => {
             txn.execute("delete from diverged where peer = ?1", [peer.as_str()])?;
             diverged.retain(|(of, ..)| of != peer.as_str());
@@ -208,8 +217,10 @@ mod tests {
     use landbridge_core::message::{Code, Refusal};
     use landbridge_core::{ProblemId, WorkId};
 
-    use super::super::learnt::{Learnt, read};
-    use super::super::wishes::{Wish, Wishes, wish};
+    use landbridge_flow::Violation;
+
+    use super::super::learnt::{Learnt, Violated, read};
+    use super::super::wishes::{Wish, Wishes, acknowledge, wish};
     use super::*;
 
     struct Folder(std::path::PathBuf);
@@ -307,6 +318,26 @@ mod tests {
             assert_eq!(read(&folder.file()).unwrap().refused_there.len(), 1);
             std::fs::remove_file(folder.file()).unwrap();
         }
+    }
+
+    #[test]
+    fn violations_are_counted_and_what_came_after_a_look_is_still_unseen() {
+        let folder = Folder::new("violations");
+        let note = |peer: Option<&str>| Note::Violated {
+            peer: peer.map(|peer| peer.parse().unwrap()),
+            violation: Violation::Receipt,
+            detail: "forged".into(),
+        };
+        write_all(&folder.file(), (0..5).map(|_| note(Some("N"))).chain([note(None)]).collect());
+        let look = || read(&folder.file()).unwrap().violated;
+        let of_n = |violated: &[Violated]| {
+            violated.iter().find(|v| v.peer.is_some()).map(|v| (v.kind, v.count, v.unseen)).unwrap()
+        };
+        let before = look();
+        assert_eq!((before.len(), of_n(&before)), (2, ("receipt", 5, 5)));
+        write_all(&folder.file(), vec![note(Some("N"))]);
+        acknowledge(&folder.file(), &before).unwrap();
+        assert_eq!(of_n(&look()), ("receipt", 6, 1));
     }
 
     #[test]

@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use landbridge_core::SiteName;
+use landbridge_core::{Bounds, SiteName};
 use landbridge_flow::Pairing;
+use landbridge_http::Allowance;
+use landbridge_http::quota::ALL_BYTES_AT_ONCE_MAX;
 use landbridge_stores::Database;
 use landbridge_stores::mapping::Mapping;
 
@@ -100,6 +102,8 @@ pub struct Peer {
     pub token: Option<Secret>,
     /// The authority that alone may vouch for it; nothing where that is the one of this site.
     pub ca: Option<PathBuf>,
+    /// How much it may ask.
+    pub allowance: Allowance,
 }
 
 /// Pauses. No outcome depends on them.
@@ -140,11 +144,22 @@ pub struct Limits {
     pub entry_bytes_max: u64,
     /// Problems that one transaction looks at.
     pub batch_problems_max: usize,
+    /// The most that a peer may push at once.
+    pub push: Bounds,
+    /// Bytes of bodies of all peers together that are in memory at the same time.
+    pub all_bytes_at_once_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_entries_max: 5000, batch_bytes_max: 8 << 20, entry_bytes_max: 1 << 20, batch_problems_max: 500 }
+        Self {
+            batch_entries_max: 5000,
+            batch_bytes_max: 8 << 20,
+            entry_bytes_max: 1 << 20,
+            batch_problems_max: 500,
+            push: Bounds::default(),
+            all_bytes_at_once_max: ALL_BYTES_AT_ONCE_MAX as u64,
+        }
     }
 }
 

@@ -191,6 +191,9 @@ pub struct PeerFile {
     pub token: Option<Text>,
     /// The file with the authority that vouches for it.
     pub ca: Option<Text>,
+    /// How much it may ask, where that is another share than the others'.
+    #[serde(default)]
+    pub limits: ShareFile,
 }
 
 /// `[audit]`: the record of what left to whom.
@@ -229,10 +232,60 @@ pub struct LimitsFile {
     pub entry_bytes_max: Option<Spanned<SizeText>>,
     /// Problems of one transaction.
     pub batch_problems_max: Option<Spanned<i64>>,
+    /// Entries that a peer may push at once.
+    pub push_entries_max: Option<Spanned<i64>>,
+    /// Deliveries that a peer may push at once.
+    pub push_deliveries_max: Option<Spanned<i64>>,
+    /// Bytes of bodies of all peers in memory.
+    pub all_bytes_at_once_max: Option<Spanned<SizeText>>,
+    /// Requests in a minute.
+    pub requests_per_minute_max: Option<Spanned<i64>>,
+    /// Requests at the same time.
+    pub requests_at_once_max: Option<Spanned<i64>>,
+    /// Bytes in a minute.
+    pub bytes_per_minute_max: Option<Spanned<SizeText>>,
+    /// Bytes at the same time.
+    pub bytes_at_once_max: Option<Spanned<SizeText>>,
+    /// Entries in a minute.
+    pub entries_per_minute_max: Option<Spanned<i64>>,
+    /// Entries without a pause.
+    pub entries_burst_max: Option<Spanned<i64>>,
+}
+
+impl LimitsFile {
+    /// How much each peer may ask.
+    pub fn share(&self) -> ShareFile {
+        ShareFile {
+            requests_per_minute_max: self.requests_per_minute_max.clone(),
+            requests_at_once_max: self.requests_at_once_max.clone(),
+            bytes_per_minute_max: self.bytes_per_minute_max.clone(),
+            bytes_at_once_max: self.bytes_at_once_max.clone(),
+            entries_per_minute_max: self.entries_per_minute_max.clone(),
+            entries_burst_max: self.entries_burst_max.clone(),
+        }
+    }
+}
+
+/// How much a peer may ask: in `[limits]` each, in `[peer.limits]` this one.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareFile {
+    /// Requests in a minute.
+    pub requests_per_minute_max: Option<Spanned<i64>>,
+    /// Requests at the same time.
+    pub requests_at_once_max: Option<Spanned<i64>>,
+    /// Bytes in a minute.
+    pub bytes_per_minute_max: Option<Spanned<SizeText>>,
+    /// Bytes at the same time.
+    pub bytes_at_once_max: Option<Spanned<SizeText>>,
+    /// Entries in a minute.
+    pub entries_per_minute_max: Option<Spanned<i64>>,
+    /// Entries without a pause.
+    pub entries_burst_max: Option<Spanned<i64>>,
 }
 
 /// A size as written.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
 pub enum SizeText {
     /// A plain number of bytes.

@@ -71,6 +71,15 @@ pub(super) static ROOT: &[Key] = &[
             key("batch_bytes_max", Size),
             key("entry_bytes_max", Size),
             key("batch_problems_max", Count),
+            key("push_entries_max", Count),
+            key("push_deliveries_max", Count),
+            key("all_bytes_at_once_max", Size),
+            key("requests_per_minute_max", Count),
+            key("requests_at_once_max", Count),
+            key("bytes_per_minute_max", Size),
+            key("bytes_at_once_max", Size),
+            key("entries_per_minute_max", Count),
+            key("entries_burst_max", Count),
         ]),
     ),
     key("hooks", Later("a command after a commit")),
@@ -123,6 +132,17 @@ static PEER: &[Key] = &[
     key("paused", Flag),
     key("token", Text),
     key("ca", Text),
+    key(
+        "limits",
+        Table(&[
+            key("requests_per_minute_max", Count),
+            key("requests_at_once_max", Count),
+            key("bytes_per_minute_max", Size),
+            key("bytes_at_once_max", Size),
+            key("entries_per_minute_max", Count),
+            key("entries_burst_max", Count),
+        ]),
+    ),
 ];
 
 /// What to write instead of the unknown key `name`, which stands among `known`.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use landbridge_core::SiteName;
+use landbridge_http::Allowance;
 use toml::Spanned;
 
 use super::check::{Checker, Section, TOP, Value};
@@ -55,16 +56,18 @@ impl Checker<'_> {
         site: Option<&SiteName>,
         listen: Option<SocketAddr>,
         folder: &Path,
+        share: &Allowance,
     ) -> Option<(Vec<Peer>, Conditions)> {
         let listens = file.listen.is_some() || self.is_spoiled(TOP, "listen");
         let house = House { site, listen, listens, has_tls: self.has_tls(file), folder };
         let mut seen = Seen::default();
         let (mut peers, mut conditions, mut whole) = (Vec::new(), BTreeMap::new(), true);
         for written in &file.peer {
+            let allowance = self.allowance(&written.get_ref().limits, share);
             match self.peer(written, &house, &mut seen) {
                 Some((peer, share)) => {
                     conditions.insert(peer.name.clone(), share);
-                    peers.push(peer);
+                    peers.push(Peer { allowance, ..peer });
                 }
                 None => whole = false,
             }
@@ -126,6 +129,7 @@ impl Checker<'_> {
             paused: file.paused.unwrap_or(false),
             token,
             ca,
+            allowance: Allowance::default(),
         };
         Some((peer, share))
     }

@@ -22,7 +22,13 @@ fn pauses_and_limits_have_units_and_bounds() {
     );
     assert_eq!(
         config.limits,
-        Limits { batch_entries_max: 1, batch_bytes_max: 4096, entry_bytes_max: 1024, batch_problems_max: 7 }
+        Limits {
+            batch_entries_max: 1,
+            batch_bytes_max: 4096,
+            entry_bytes_max: 1024,
+            batch_problems_max: 7,
+            ..Limits::default()
+        }
     );
     assert_eq!(good(&under("[database]", "busy = \"5s\"")).database.busy(), seconds(5));
 
