@@ -4,6 +4,8 @@
 //!
 //! Beside it the published test vectors of `docs/marker.md`, which another implementation has to read alike.
 
+#![allow(clippy::panic, reason = "what is not expected is a failed test, in its helpers too")]
+
 use std::collections::BTreeSet;
 
 use landbridge_core::bounds::{Bounds, DEPTH_MAX, Excess, FIELDS_MAX, SITES_MAX};

@@ -281,8 +281,8 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    /// The body has so many bytes by now. A peer's only body always finds room among its own, or a small limit would stop
-    /// everything; and a small one among all, so that no peer keeps another out.
+    /// The body has so many bytes by now. The only body there is always finds room, a peer's among its own and one among
+    /// all, or a small limit would stop everything; and a small one among all, so that no peer keeps another out.
     pub(crate) fn body_is(&mut self, bytes: usize) -> Result<(), Exceeded> {
         // A whole KiB at a time, so that small parts are not each rounded up.
         let more = bytes.saturating_sub(self.paid);
@@ -297,7 +297,7 @@ impl Admitted {
             return Err(Exceeded { what: What::BytesAtOnce(max), pause: SOON });
         }
         let others = self.all.held.load(Ordering::Relaxed) - self.held;
-        if bytes > SMALL && others.saturating_add(bytes) > self.all.bytes_max {
+        if bytes > SMALL && others > 0 && others.saturating_add(bytes) > self.all.bytes_max {
             return Err(Exceeded { what: What::AllBytesAtOnce, pause: SOON });
         }
         self.hold(more);
