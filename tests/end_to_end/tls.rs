@@ -324,6 +324,7 @@ fn a_certificate_that_ends_soon_or_has_ended_is_shown_at_both_sites() {
 
     both.a.issue_dated(&both.one.folder, "1", -300, -1);
     both.one.run(&["reload"]).ends(DONE);
+    both.one.append("ABC", &["not sent any more"]);
     both.n.append("ABC", &["not taken any more"]);
     let error = |desk: &Desk| desk.status()["peers"][0]["last_error"].as_str().unwrap_or_default().to_owned();
     for desk in [&both.one, &both.n] {
@@ -333,10 +334,10 @@ fn a_certificate_that_ends_soon_or_has_ended_is_shown_at_both_sites() {
         });
     }
     both.one.run(&["check", "--offline"]).ends(CONFIGURATION);
-    assert_eq!(both.one.entries("ABC"), ["still taken"]);
+    assert_eq!(both.one.entries("ABC"), ["still taken", "not sent any more"]);
     both.a.renew(&both.one.folder, "1", &[]);
     both.wait_until_in_step();
-    assert_eq!(both.one.entries("ABC"), ["still taken", "not taken any more"]);
+    assert_eq!(both.one.entries("ABC"), ["still taken", "not sent any more", "not taken any more"]);
     drop((one, n));
 }
 

@@ -70,7 +70,7 @@ pub async fn run(_args: &RunArgs, context: &Context) -> Result<Exit, Failure> {
     for said in site.config.notes() {
         tracing::info!("{said}");
     }
-    let mut wishes = site.cache.wishes();
+    let (mut wishes, mut look) = (site.cache.wishes(), tokio::time::interval(WISHES_LOOK));
     let mut running = Running { site, daemon, stamps, reminded: None };
     running.remind();
 
@@ -79,7 +79,7 @@ pub async fn run(_args: &RunArgs, context: &Context) -> Result<Exit, Failure> {
             () = stop.next() => break Ok(Exit::Done),
             failure = running.daemon.failed() => break Err(failure),
             () = again.next() => Reason::Signal,
-            number = reload_wished(&mut wishes) => Reason::Wish(number),
+            number = reload_wished(&mut wishes, &mut look) => Reason::Wish(number),
             () = look_later(&running.site.config) => {
                 running.remind();
                 if Stamps::of(&running.site.config) == running.stamps {
@@ -194,10 +194,11 @@ async fn look_later(config: &Config) {
     }
 }
 
-/// Returns the number of the last wish for a reload, as soon as there is one.
-async fn reload_wished(wishes: &mut Wishes) -> i64 {
+/// Returns the number of the last wish for a reload, as soon as there is one. `look` goes on where this future is dropped, or
+/// a short `[tls] watch` would keep it from ever looking.
+async fn reload_wished(wishes: &mut Wishes, look: &mut tokio::time::Interval) -> i64 {
     loop {
-        tokio::time::sleep(WISHES_LOOK).await;
+        look.tick().await;
         // In place: this future may be dropped at every await, and what it had seen by then would be lost.
         let wished = tokio::task::block_in_place(|| wishes.next());
         let reload = wished.into_iter().filter(|(_, wish)| *wish == Wish::Reload).map(|(number, _)| number).last();
