@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use landbridge_core::compaction::{Folded, fold};
 use landbridge_core::entry::Row;
 use landbridge_core::message::{Checked, Deliveries, Pull, Push, Receipts, from_bytes, to_bytes};
 use landbridge_core::pending::pending;
@@ -98,9 +99,39 @@ pub fn ledger(text: &str) {
         assert_eq!(again.exchanged(peer), ledger.exchanged(peer));
     }
     assert_eq!(again.names(), ledger.names());
+    folds(&scribe, &ledger, &rows);
     // And under a lost key nothing of it is believed.
     let lost = Ledger::fold(&scribe.with_keys(Keyring::new([8; 32])), &problem, &rows);
     assert!(lost.peers().is_empty() && lost.marker_rows().is_empty());
+}
+
+/// Folded, the markers say what they said, and those that are gone say nothing when somebody pastes them.
+fn folds(scribe: &Scribe, ledger: &Ledger, rows: &[Row]) {
+    // No bridge disowns a row that is not there yet.
+    let of_future = ledger.said_disowned().last().is_some_and(|last| last.get() > rows.len() as i64);
+    if !ledger.unverified().is_empty() || of_future {
+        return;
+    }
+    let Folded { markers, delete } = fold(ledger, false);
+    let mut taken = ledger.marker_texts().clone();
+    let mut then: Vec<Row> = rows.iter().filter(|row| !delete.contains(row.work)).cloned().collect();
+    let gone = rows.iter().filter(|row| delete.contains(row.work)).filter_map(|row| row.marker.clone());
+    let mut next = rows.len() as i64;
+    let mut append = |text: String, then: &mut Vec<Row>| {
+        next += 1;
+        let Some(work) = WorkId::new(next) else { return };
+        then.push(Row { work, marker: Some(text), open: true, bytes: 1 });
+    };
+    for marker in markers {
+        let Ok(texts) = scribe.write(ledger.problem(), marker, &taken) else { return };
+        taken.extend(texts.iter().cloned());
+        texts.into_iter().for_each(|text| append(text, &mut then));
+    }
+    let after = Ledger::fold(scribe, ledger.problem(), &then);
+    assert!(after.says_the_same(ledger), "{rows:?}\nfolded into\n{then:?}");
+    gone.for_each(|text| append(text, &mut then));
+    let pasted = Ledger::fold(scribe, ledger.problem(), &then);
+    assert!(pasted.says_the_same(ledger), "{rows:?}\nfolded and pasted\n{then:?}");
 }
 
 fn is_small(marker: &Marker) -> bool {

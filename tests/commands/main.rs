@@ -13,6 +13,7 @@
 mod kit;
 
 mod audit;
+mod certificates;
 mod configuration;
 mod daily;
 mod database;

@@ -256,7 +256,7 @@ fn nothing_leaves_unrecorded_whoever_is_killed_at_any_moment() {
     println!("LANDBRIDGE_SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let (mut one, mut n) = pair.start();
-    let job = Job { rows: entries / 2, problems: 30, seed };
+    let job = Job::new(entries / 2, 30, seed);
     let mut writers: Vec<_> = (0..2).map(|number| writer::start(&pair.one, number, &job)).collect();
     let mut due: Vec<_> = (0..kills).map(|_| dice.usize(1..entries / 2)).collect();
     due.sort_unstable();

@@ -6,6 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use landbridge_core::SiteName;
+use landbridge_flow::compact::CompactError;
 use landbridge_flow::operator::OperatorError;
 use landbridge_flow::{PeerError, RecordError, StoreError};
 
@@ -101,6 +102,26 @@ impl From<OperatorError> for Failure {
         match error {
             OperatorError::Store(error) => error.into(),
             other => Self::usage(other.to_string(), "`landbridge status` names the rows of suspended problems"),
+        }
+    }
+}
+
+impl From<CompactError> for Failure {
+    fn from(error: CompactError) -> Self {
+        match error {
+            // A right that is lacking, as a rule.
+            CompactError::Store(StoreError::Mapping(what)) => Self::new(
+                Exit::Configuration,
+                what,
+                "`landbridge grants --compact` prints the SQL that gives the right to delete; `landbridge check` says what is \
+                 missing",
+            ),
+            CompactError::Store(error) => error.into(),
+            other => Self::new(
+                Exit::Database,
+                other.to_string(),
+                "look at what the table does when rows are deleted; `landbridge compact --dry-run` changes nothing",
+            ),
         }
     }
 }

@@ -5,7 +5,9 @@
 )]
 
 mod audit;
+mod authority;
 mod cache;
+mod certificates;
 mod cli;
 mod config;
 mod daemon;
@@ -18,6 +20,7 @@ mod render;
 mod rights;
 mod site;
 mod status;
+mod tls;
 
 use std::process::ExitCode;
 

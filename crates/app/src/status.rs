@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
-use landbridge_flow::{Bridge, StoreError};
+use landbridge_flow::{Bridge, StoreError, Violation};
+use landbridge_http::certificate;
 use serde::Serialize;
 
 use crate::audit::AuditError;
-use crate::cache::{Learnt, RefusedHere, RefusedThere, Withheld};
+use crate::cache::{Learnt, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+use crate::certificates::{self, Dated};
 use crate::exit::Exit;
 use crate::lock;
 use crate::site::Site;
@@ -49,6 +51,12 @@ pub struct Status {
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
     pub refused_here: Listed<RefusedHere>,
+    /// What was tried by somebody who is no peer.
+    pub strangers: Vec<Violated>,
+    /// The certificates that the exchange depends on; none without `[tls]`.
+    pub certificates: Vec<Dated>,
+    /// A new configuration that the running bridge does not use, because it is faulty.
+    pub reload: Option<Reload>,
     /// The record of what leaves; nothing where none is kept.
     pub record: Option<RecordStatus>,
 }
@@ -87,6 +95,8 @@ pub struct PeerStatus {
     pub diverged: Listed<Diverged>,
     /// What was here once, is here no more, and the peer still has.
     pub lost_here: Listed<Diverged>,
+    /// What it did against the protocol or the limits of this site.
+    pub violations: Vec<Violated>,
     /// When it last answered or asked, in seconds since 1970.
     pub last_contact: Option<u64>,
     /// Why it last did not answer, unless it has since.
@@ -172,6 +182,7 @@ impl Status {
                     .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
                     .collect()
             };
+            let violated = learnt.violated.iter().filter(|v| v.peer.as_ref() == Some(&peer.name));
             PeerStatus {
                 name: peer.name.clone(),
                 url: peer.url.clone(),
@@ -183,6 +194,7 @@ impl Status {
                 refused: learnt.refused_there.iter().filter(|r| r.peer == peer.name).cloned().collect(),
                 diverged: of_peer(&learnt.diverged),
                 lost_here: of_peer(&learnt.lost_here),
+                violations: violated.cloned().collect(),
                 last_contact: contact.answered,
                 last_error: contact.failed,
                 since: (contact.since > 0).then_some(contact.since),
@@ -190,6 +202,8 @@ impl Status {
                 received: contact.received,
             }
         });
+        let running = lock::is_running(&site.config.path);
+        let certificates = certificates::all(&site.config, &learnt, certificate::now());
         let numbers = |rows: Vec<landbridge_core::WorkId>| rows.into_iter().map(|row| row.get()).collect::<Vec<_>>();
         let suspended = |(problem, rows)| Suspended { problem, rows: numbers(rows) };
         let differs = |(problem, origin, rows)| Differs { problem, origin, rows: numbers(rows) };
@@ -198,7 +212,7 @@ impl Status {
             history: site.config.history.clone(),
             database: site.database(),
             engine: bridge.store.capabilities().engine.clone(),
-            running: lock::is_running(&site.config.path),
+            running,
             problems: seen.problems,
             own: seen.own,
             copies: seen.copies,
@@ -209,7 +223,20 @@ impl Status {
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
             record,
+            certificates,
+            reload: learnt.reload.filter(|reload| running && !reload.faults.is_empty()),
+            strangers: learnt.violated.into_iter().filter(|v| v.peer.is_none()).collect(),
         })
+    }
+
+    /// What peers and strangers did.
+    pub fn violations(&self) -> impl Iterator<Item = &Violated> {
+        self.peers.iter().flat_map(|peer| &peer.violations).chain(&self.strangers)
+    }
+
+    /// The same, to be changed.
+    pub fn violations_mut(&mut self) -> impl Iterator<Item = &mut Violated> {
+        self.peers.iter_mut().flat_map(|peer| &mut peer.violations).chain(&mut self.strangers)
     }
 
     /// 0: all in step. 1: something is pending and will go by itself. 6: something wants a person's eye.
@@ -218,6 +245,8 @@ impl Status {
         if peers.iter().any(PeerStatus::wants_a_person)
             || self.suspended.count + self.differs.count + self.withheld.count > 0
             || self.record.as_ref().is_some_and(|record| record.error.is_some())
+            || self.certificates.iter().any(Dated::wants_a_person)
+            || self.reload.is_some()
         {
             Exit::Person
         } else if peers.iter().any(|peer| peer.pending > 0) {
@@ -231,7 +260,14 @@ impl Status {
 impl PeerStatus {
     /// Whether somebody should look at the exchange with it.
     pub fn wants_a_person(&self) -> bool {
-        self.paused || self.refused.count > 0 || self.diverged.count + self.lost_here.count > 0
+        let diverged = self.diverged.count + self.lost_here.count;
+        self.paused || self.refused.count > 0 || diverged > 0 || self.violated()
+    }
+
+    /// Whether it did something against the protocol or the limits that the operator has not seen. A slow line is shown and
+    /// no more.
+    pub fn violated(&self) -> bool {
+        self.violations.iter().any(|v| v.unseen > 0 && v.kind != Violation::Time.word())
     }
 
     /// Entries sent in a second, since the counting began; nothing before there is something to count.
@@ -338,6 +374,7 @@ mod tests {
             refused: Listed::default(),
             diverged: Listed::default(),
             lost_here: Listed::default(),
+            violations: vec![],
             last_contact: None,
             last_error: None,
             since: None,
@@ -360,6 +397,9 @@ mod tests {
             withheld: Listed::default(),
             refused_here: Listed::default(),
             record: None,
+            certificates: Vec::new(),
+            reload: None,
+            strangers: vec![],
         }
     }
 
@@ -372,6 +412,24 @@ mod tests {
         let mut paused = pending.clone();
         paused.peers[0].paused = true;
         assert_eq!(paused.exit(), Exit::Person);
+        let mut violated = status();
+        let once = |violation: Violation| Violated {
+            peer: None,
+            kind: violation.word(),
+            what: violation.to_string(),
+            count: 3,
+            unseen: 1,
+            first: 0,
+            last: 0,
+            detail: String::new(),
+        };
+        violated.strangers = vec![once(Violation::Stranger)];
+        violated.peers[0].violations = vec![once(Violation::Time)];
+        assert_eq!(violated.exit(), Exit::Done, "strangers knock everywhere, and lines are slow");
+        violated.peers[0].violations = vec![once(Violation::Receipt)];
+        assert_eq!(violated.exit(), Exit::Person);
+        violated.peers[0].violations[0].unseen = 0;
+        assert_eq!(violated.exit(), Exit::Done);
         let mut suspended = status();
         suspended.suspended.count = 1;
         assert_eq!(suspended.exit(), Exit::Person);

@@ -57,16 +57,20 @@ impl View<'_> {
 
     /// Whether an entry that the peer wrote is here without a receipt between the two.
     fn is_unreceipted(&self) -> bool {
-        let theirs = |row: &Row| self.ledger.origin(row.work).site == *self.peer;
-        self.rows.iter().any(|row| theirs(row) && !self.ledger.exchanged_row(self.peer, row.work))
+        self.rows.iter().any(|row| self.is_theirs(row) && !self.ledger.exchanged_row(self.peer, row.work))
+    }
+
+    /// Whether the peer wrote the entry in `row`, and has not lost it on purpose.
+    fn is_theirs(&self, row: &Row) -> bool {
+        let Self { ledger, peer, .. } = self;
+        let is_meant = ledger.adopted(peer, row.work) && !ledger.exchanged_row(peer, row.work);
+        ledger.origin(row.work).site == **peer && !is_meant
     }
 
     /// The rows whose digests belong into the account.
     fn told(&self) -> BTreeSet<WorkId> {
         let doubles: HashSet<_> = self.ledger.doubles(self.rows).flat_map(|(_, rows)| rows).collect();
-        let is_told = |row: &&Row| {
-            self.tells(row) && (doubles.contains(&row.work) || self.ledger.origin(row.work).site == *self.peer)
-        };
+        let is_told = |row: &&Row| self.tells(row) && (doubles.contains(&row.work) || self.is_theirs(row));
         self.rows.iter().filter(is_told).map(|row| row.work).collect()
     }
 
@@ -247,6 +251,14 @@ mod tests {
         let one = desk("1", &["a", "copy in system N: 1", "b", "copy in system N: 3 from 3"]);
         let n = desk("N", &["gone", "copy in system 1: 1 from 1", "gone", "copy in system 1: 3"]);
         assert!(n.lacks(&one).is_empty(), "its markers are still there");
+    }
+
+    #[test]
+    fn a_loss_that_is_meant_is_told_no_more() {
+        let one = desk("1", &["a", "copy in system N: 1 from 4", "copy in system N: lost 1; adopted 1"]);
+        let n = desk("N", &[]);
+        assert!(n.lacks(&one).is_empty());
+        assert!(one.view(&site("N")).belief().is_none());
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use landbridge_core::compaction::{self, Folded};
 use landbridge_core::entry::Row;
-use landbridge_core::judge::{self, Deliverer, Verdict};
+use landbridge_core::judge::{self, Deliverer, Repair, Verdict};
 use landbridge_core::message::{Entry, Receipt, Refusal};
 use landbridge_core::pairing;
 use landbridge_core::pending::{self, Sent};
@@ -16,6 +17,7 @@ use landbridge_core::{
 use crate::egress::{Egress, Unrecorded};
 use crate::pairing::{Links, Pairing};
 use crate::ports::{ProblemRows, Shard, Store};
+use crate::violation::Violation;
 
 /// What one peer may see and do (DESIGN §5, §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +117,10 @@ pub struct Decisions {
     pub confirm: Confirm,
     /// What an arriving entry is.
     pub judge: Judge,
+    /// What the markers of a problem fold into: [`compaction::fold`].
+    pub fold: fn(&Ledger, bool) -> Folded,
+    /// Whether folded markers say what all said before: [`Ledger::says_the_same`].
+    pub says_the_same: fn(&Ledger, &Ledger) -> bool,
 }
 
 impl Decisions {
@@ -124,11 +130,13 @@ impl Decisions {
         bare: pending::goes_bare,
         confirm: pending::confirm,
         judge: judge::judge,
+        fold: compaction::fold,
+        says_the_same: Ledger::says_the_same,
     };
 }
 
-/// Says with which peers an operator repairs the exchange right now (DESIGN §5).
-pub type Repairs = Arc<dyn Fn(&SiteName) -> bool + Send + Sync>;
+/// Says what an operator repairs of the exchange with a peer right now (DESIGN §5).
+pub type Repairs = Arc<dyn Fn(&SiteName) -> Repair + Send + Sync>;
 
 /// One site: its store, who it is, and with whom it speaks.
 pub struct Bridge {
@@ -154,7 +162,7 @@ pub struct Bridge {
     pub pairing: Pairing,
     /// What markers say of other sites' names.
     pub links: Links,
-    /// From whom this site takes back what it wrote itself.
+    /// From whom this site takes back what it lost.
     pub repairs: Repairs,
 }
 
@@ -180,7 +188,7 @@ impl Bridge {
             decisions: Decisions::DESIGN,
             pairing: Pairing::SameId,
             links: Links::default(),
-            repairs: Arc::new(|_| false),
+            repairs: Arc::new(|_| Repair::Nothing),
         }
     }
 
@@ -367,6 +375,15 @@ pub enum Event<'a> {
         error: &'a crate::RecordError,
         /// Until the next attempt.
         pause: Duration,
+    },
+    /// Somebody did what no bridge in order does, or more than is allowed. It was refused.
+    Violated {
+        /// Who; nothing where it was no peer.
+        peer: Option<&'a SiteName>,
+        /// What.
+        violation: Violation,
+        /// In one sentence, which may repeat what was said by whoever did it. Nothing of this house is in it.
+        detail: &'a str,
     },
     /// The own database failed; it is asked again after the pause.
     StoreFailed {

@@ -76,7 +76,7 @@ pub async fn verify(
     loop {
         let beliefs = peer.verify(ask(bridge, name, after.clone())).await?;
         let differing = differing(bridge, name, &beliefs, &mut named, &mut findings).await?;
-        findings.extend(compare(bridge, name, peer, &differing).await?);
+        findings.extend(compare_quietly(bridge, name, peer, &differing).await?);
         looked_at += beliefs.problems.len();
         progress(looked_at);
         if findings.len() > FINDINGS_MAX {
@@ -95,7 +95,7 @@ pub async fn verify(
         let ours = views(bridge, name, &unnamed, |view| view.belief().is_some()).await?;
         let unnamed: Vec<_> =
             unnamed.into_iter().zip(ours).filter(|(_, any)| *any).map(|(problem, _)| problem).collect();
-        findings.extend(compare(bridge, name, peer, &unnamed).await?);
+        findings.extend(compare_quietly(bridge, name, peer, &unnamed).await?);
         looked_at += unnamed.len();
         progress(looked_at);
         match problems.into_iter().next_back() {
@@ -108,30 +108,44 @@ pub async fn verify(
     Ok(findings)
 }
 
-/// Compares these problems alone, however the beliefs stand. Tells the observer nothing.
+/// Compares these problems alone, however the beliefs stand.
 ///
 /// # Errors
-/// [`Failure`] of either end.
+/// [`Failure`] of either end; nothing is told to the observer then.
 pub async fn compare(
     bridge: &Bridge,
     name: &SiteName,
     peer: &dyn Compares,
     problems: &[ProblemId],
 ) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::new();
-    for some in problems.chunks(COMPARED_PROBLEMS_MAX) {
-        let mut rest = some;
-        while !rest.is_empty() {
-            let (asked, accounts) = read_accounts(bridge, name, rest).await?;
-            rest = rest.get(asked.len()..).unwrap_or_default();
-            findings.extend(compare_accounts(bridge, name, peer, asked, accounts).await?);
-        }
+    let findings = compare_quietly(bridge, name, peer, problems).await?;
+    let differing: HashSet<_> = findings.iter().map(|finding| &finding.problem).collect();
+    for problem in problems.iter().filter(|problem| !differing.contains(problem)) {
+        let nothing = Found::Lacking { there: Missing::default(), here: Missing::default() };
+        tell(bridge, name, &Finding { problem: problem.clone(), found: nothing });
+    }
+    findings.iter().for_each(|finding| tell(bridge, name, finding));
+    Ok(findings)
+}
+
+async fn compare_quietly(
+    bridge: &Bridge,
+    name: &SiteName,
+    peer: &dyn Compares,
+    problems: &[ProblemId],
+) -> Result<Vec<Finding>, Failure> {
+    let (mut findings, mut rest) = (Vec::new(), problems);
+    while !rest.is_empty() {
+        let some = rest.get(..COMPARED_PROBLEMS_MAX).unwrap_or(rest);
+        let (asked, accounts) = read_accounts(bridge, name, some).await?;
+        rest = rest.get(asked.len()..).unwrap_or_default();
+        findings.extend(compare_accounts(bridge, name, peer, asked, accounts).await?);
     }
     Ok(findings)
 }
 
 /// What a finding means for `status`.
-pub(crate) fn tell(bridge: &Bridge, peer: &SiteName, finding: &Finding) {
+fn tell(bridge: &Bridge, peer: &SiteName, finding: &Finding) {
     let problem = &finding.problem;
     match &finding.found {
         Found::Lacking { there, here } => {

@@ -37,6 +37,10 @@ const LOOK: Duration = Duration::from_millis(300);
 /// are shown as *differs*. What comes back is appended behind what is there. Nothing else is changed: conditions hold as
 /// always, and what was deleted while its marker is still there stays deleted.
 ///
+/// Where somebody deleted this site's markers and left the rows (a clean-up of internal notes), the rows look as if they had
+/// been written here. Peers refuse them as an *echo*. With --recognise a row that no marker names and that has the very text
+/// of what the peer gives back is taken for it: the marker is written again, and nothing is appended.
+///
 /// With --accept nothing is sent: the loss is meant, as where old tickets were purged with their markers. It is recorded at
 /// both sites, and neither shows it any more.
 ///
@@ -69,6 +73,9 @@ pub struct RepairArgs {
     /// Record that the loss is meant, and send nothing
     #[arg(long)]
     accept: bool,
+    /// Take rows that no marker names for what the peer gives back, where they have its text
+    #[arg(long, conflicts_with = "accept")]
+    recognise: bool,
     /// Ask nothing
     #[arg(long, short)]
     yes: bool,
@@ -154,7 +161,8 @@ fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
 }
 
 async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]) -> Result<Summary, Failure> {
-    let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding)));
+    let linked = site.bridge.is_linked();
+    let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked)));
     let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
     let here = lost_here(found);
     let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
@@ -165,12 +173,13 @@ async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]
     Ok(Summary { rows_again, rows_back, accepted: true, left })
 }
 
-/// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose.
-fn all_lost_there(finding: &Finding) -> Missing {
+/// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose. Not where sites number
+/// differently: its number may be another ticket's there by now, and that nothing was exchanged would link the two.
+fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
     match &finding.found {
         Found::Lacking { there, .. } => there.clone(),
-        Found::Unseen { exchanged } => Missing { origins: exchanged.clone(), texts: vec![] },
-        Found::LinkLost { .. } => Missing::default(),
+        Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), texts: vec![] },
+        Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
     }
 }
 
@@ -182,7 +191,7 @@ async fn send_again(
     found: &[Finding],
 ) -> Result<Summary, Failure> {
     let (there, here) = (lost_there(found), lost_here(found));
-    let _door = lock::repair(&site.config.path, name)?;
+    let _door = lock::repair(&site.config.path, name, args.recognise)?;
     // Where no bridge runs, this process is one until all has come.
     let bridge = if lock::is_running(&site.config.path) {
         None
@@ -275,7 +284,7 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     if args.accept {
         return Ok(Exit::Done);
     }
-    let _door = lock::repair(&site.config.path, name)?;
+    let _door = lock::repair(&site.config.path, name, args.recognise)?;
     if !lock::is_running(&site.config.path) {
         let next = "start `landbridge run`, then repair again";
         return Err(Failure::new(Exit::Left, format!("no bridge runs here that {name} could dial"), next));
