@@ -38,7 +38,7 @@ fn a_site_without_a_record_says_how_to_keep_one() {
     let commands: [&[&str]; 4] = [&["audit", "verify"], &["audit", "show"], &["audit", "head"], &["audit", "rotate"]];
     site.each_fails(&commands, CONFIGURATION, &["keeps no record", "[audit]"]);
     site.desk.reconfigure("[pace]", &format!("{RECORD}[pace]"));
-    site.each_fails(&commands[..3], CONFIGURATION, &["egress.audit"]);
+    site.each_fails(&commands[..3], CONFIGURATION, &["egress.audit", "is begun with the first entry"]);
     assert!(!record(&site.desk).exists(), "asking makes no file");
     let check = site.desk.run(&["check", "--offline"]).out;
     assert!(check.contains("is begun with the first entry that leaves"), "{check}");

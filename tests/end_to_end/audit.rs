@@ -395,7 +395,8 @@ fn while_the_peer_is_away_the_record_grows_by_a_line_with_each_attempt_and_not_b
     let texts: Vec<_> = (0..500).map(|n| format!("1/ {n}")).collect();
     pair.one.append("ABC", &texts.iter().map(String::as_str).collect::<Vec<_>>());
     let _one = pair.start_one();
-    let verify = || pair.one.run(&["audit", "verify", "--json"]).json();
+    wait_until("the record is begun", || pair.one.folder.join("egress.audit").exists());
+    let verify = || pair.one.run(&["audit", "verify", "--json"]).ends(DONE).json();
     wait_until("it was tried again and again", || verify()["repeated"].as_u64().is_some_and(|times| times >= 4));
     let verified = verify();
     assert_eq!((&verified["entries"], &verified["deliveries"]), (&500.into(), &1.into()), "{verified}");

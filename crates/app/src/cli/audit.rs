@@ -187,7 +187,10 @@ fn lines(path: &Path) -> Result<Lines, Failure> {
 /// The files that are meant: those named, or that of the configuration.
 fn files(named: &[PathBuf], config: Option<&Config>) -> Result<Vec<PathBuf>, Failure> {
     match (named, config) {
-        ([], Some(config)) => Ok(vec![audit(config)?.file.clone()]),
+        ([], Some(config)) => match audit(config)?.file.clone() {
+            path if path.exists() => Ok(vec![path]),
+            path => Err(AuditError::Missing { path }.into()),
+        },
         (named, _) => Ok(named.to_vec()),
     }
 }
