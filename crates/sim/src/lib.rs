@@ -7,6 +7,7 @@ pub mod baseline;
 pub mod executor;
 pub mod faults;
 pub mod invariants;
+pub mod model;
 pub mod mutants;
 pub mod names;
 pub mod network;
