@@ -19,6 +19,10 @@ demo:
 sim seeds="2000":
     cargo run --locked --release -p landbridge-sim -- run --seeds {{ seeds }}
 
+# Looks at every state within the bounds of `check` (or `soak`, up to an hour)
+model bound="check":
+    cargo run --locked --release -p landbridge-sim -- model --bound {{ bound }}
+
 # Each fuzz target for so many seconds (once before: cargo install cargo-fuzz --locked)
 fuzz seconds="60": (_fuzz "marker" seconds) (_fuzz "id_set" seconds) (_fuzz "message" seconds) (_fuzz "ledger" seconds)
 

@@ -7,6 +7,8 @@
 pub mod auth;
 mod body;
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod server;
 
 pub use auth::{Auth, AuthError, Token, TokenError};

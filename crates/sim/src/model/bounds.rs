@@ -37,7 +37,8 @@ pub struct Often {
 }
 
 impl Often {
-    const NEVER: Often = Often { writes: &[], late: 0, deletions: 0, losses: 0, repeats: 0, delays: 0, crashes: 0 };
+    /// Nothing at all.
+    pub const NEVER: Often = Often { writes: &[], late: 0, deletions: 0, losses: 0, repeats: 0, delays: 0, crashes: 0 };
 
     /// The same, to count down from.
     pub fn budget(&self) -> Budget {
@@ -94,13 +95,13 @@ const THREE: Bound = Bound { name: "three", sites: &["1", "M", "N"], pulled: fal
 pub const BOUNDS: &[Bound] = &[
     Bound {
         name: "two",
-        budget: Often { writes: &[2, 1], late: 1, losses: 1, repeats: 1, delays: 1, crashes: 1, ..Often::NEVER },
+        budget: Often { writes: &[1, 1], late: 1, losses: 1, repeats: 1, delays: 1, crashes: 1, ..Often::NEVER },
         reads_while_accepting: true,
         ..TWO
     },
     Bound {
         name: "reused-numbers",
-        budget: Often { writes: &[2, 1], deletions: 1, losses: 1, repeats: 1, delays: 1, ..Often::NEVER },
+        budget: Often { writes: &[2, 1], deletions: 1, losses: 1, repeats: 1, crashes: 1, ..Often::NEVER },
         ..TWO
     },
     Bound {
@@ -115,9 +116,41 @@ pub const BOUNDS: &[Bound] = &[
         ..THREE
     },
     Bound {
+        name: "mesh-repeating",
+        topology: Topology::Mesh { relay: false },
+        budget: Often { writes: &[1, 1, 0], repeats: 1, crashes: 1, ..Often::NEVER },
+        ..THREE
+    },
+    Bound {
         name: "relaying-mesh",
         topology: Topology::Mesh { relay: true },
         budget: Often { writes: &[1, 0, 0], losses: 1, repeats: 1, crashes: 1, ..Often::NEVER },
+        ..THREE
+    },
+    Bound {
+        name: "two-more",
+        occasion: Occasion::Soak,
+        budget: Often { writes: &[2, 1], late: 1, losses: 1, repeats: 1, delays: 1, crashes: 1, ..Often::NEVER },
+        ..TWO
+    },
+    Bound {
+        name: "chain-more",
+        occasion: Occasion::Soak,
+        budget: Often { writes: &[1, 1, 1], losses: 1, repeats: 1, crashes: 1, ..Often::NEVER },
+        ..THREE
+    },
+    Bound {
+        name: "mesh-more",
+        occasion: Occasion::Soak,
+        topology: Topology::Mesh { relay: false },
+        budget: Often { writes: &[1, 1, 0], losses: 1, repeats: 1, crashes: 1, ..Often::NEVER },
+        ..THREE
+    },
+    Bound {
+        name: "relaying-mesh-more",
+        occasion: Occasion::Soak,
+        topology: Topology::Mesh { relay: true },
+        budget: Often { writes: &[1, 1, 0], losses: 1, crashes: 1, ..Often::NEVER },
         ..THREE
     },
 ];

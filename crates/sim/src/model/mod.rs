@@ -32,8 +32,10 @@ pub struct Findings {
     pub depth: usize,
     /// How long it took.
     pub time: Duration,
-    /// What was proved.
+    /// What was proved of every state.
     pub proved: Vec<&'static str>,
+    /// What was to happen somewhere, and did.
+    pub happened: Vec<&'static str>,
     /// What was refuted, and how.
     pub refuted: Vec<(&'static str, Vec<Action>)>,
     /// What never happened although it should.
@@ -48,13 +50,14 @@ pub fn look(bound: Bound, wrong: Wrong, threads: usize) -> Option<Findings> {
     let properties = model.properties();
     let checker = model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let discoveries = checker.discoveries();
-    let (mut proved, mut refuted, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut proved, mut happened, mut refuted, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for property in properties {
         let is_failure = property.expectation.discovery_is_failure();
         match discoveries.get(property.name) {
             Some(path) if is_failure => refuted.push((property.name, path.clone().into_actions())),
-            None if !is_failure => missing.push(property.name),
-            _ => proved.push(property.name),
+            Some(_) => happened.push(property.name),
+            None if is_failure => proved.push(property.name),
+            None => missing.push(property.name),
         }
     }
     // Where something is refuted the rest was not looked at to the end.
@@ -68,6 +71,7 @@ pub fn look(bound: Bound, wrong: Wrong, threads: usize) -> Option<Findings> {
         depth: checker.max_depth(),
         time: began.elapsed(),
         proved,
+        happened,
         refuted,
         missing,
     })
@@ -87,6 +91,9 @@ impl fmt::Display for Findings {
         for proved in &self.proved {
             writeln!(f, "  proved: {proved}")?;
         }
+        for happened in &self.happened {
+            writeln!(f, "  happens: {happened}")?;
+        }
         for (property, actions) in &self.refuted {
             writeln!(f, "  REFUTED: {property}, by these steps:")?;
             for action in actions {
@@ -97,5 +104,36 @@ impl fmt::Display for Findings {
             writeln!(f, "  NEVER: {missing}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::MUTANTS;
+
+    /// Within which bound each mistake shows. The shortest runs are short, so most of the bound is never looked at.
+    const SHOWS: [&str; MUTANTS.len()] = ["two", "reused-numbers", "chain", "reused-numbers", "two"];
+
+    #[test]
+    fn every_mistake_is_refuted() {
+        for ((name, wrong), within) in MUTANTS.into_iter().zip(SHOWS) {
+            let bound = bounds::named(within).next().unwrap();
+            let findings = look(*bound, wrong, 1).unwrap();
+            assert!(!findings.refuted.is_empty(), "a bridge that {name} was not refuted within {within}");
+            println!("a bridge that {name}, {within}:\n{findings}");
+        }
+    }
+
+    #[test]
+    fn a_small_bound_is_looked_at_to_the_end() {
+        let two = bounds::named("two").next().unwrap();
+        let small =
+            Bound { budget: bounds::Often { writes: &[1, 1], repeats: 1, crashes: 1, ..bounds::Often::NEVER }, ..*two };
+        let findings = look(small, Wrong::NOTHING, 1).unwrap();
+        assert!(findings.is_good(), "{findings}");
+        assert_eq!((findings.proved.len(), findings.happened.len()), (8, 1), "{findings}");
+        // The same states come in any order of looking.
+        assert_eq!(look(small, Wrong::NOTHING, 2).unwrap().unique, findings.unique);
     }
 }

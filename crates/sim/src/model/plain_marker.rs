@@ -257,7 +257,9 @@ fn sentence(state: &State, action: &Action) -> String {
     let what = |n: usize| if state.network.get(n).is_some_and(|m| m.1) { "answer" } else { "delivery" };
     let mut site = state.sites.to_vec();
     match *action {
-        Action::Write(at) => format!("At {} somebody writes {}.", NAMES[at], quoted(&[site[at].write(at).unwrap_or_default()])),
+        Action::Write(at) => {
+            format!("At {} somebody writes {}.", NAMES[at], quoted(&[site[at].write(at).unwrap_or_default()]))
+        }
         Action::Begin(at) => {
             format!("At {} somebody begins to write {}.", NAMES[at], quoted(&[site[at].write(at).unwrap_or_default()]))
         }
@@ -283,4 +285,16 @@ fn sentence(state: &State, action: &Action) -> String {
 
 fn quoted(texts: &[String]) -> String {
     texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_tells_exactly_what_the_command_prints() {
+        let readme = include_str!("../../../../README.md");
+        let printed = format!("$ cargo run -p landbridge-sim -- model --baseline\n{}```\n", stories().unwrap());
+        assert!(readme.contains(&printed), "README.md is to have this:\n{printed}");
+    }
 }

@@ -75,7 +75,7 @@ const NOT_BACK: &str = "no site takes back what it wrote itself";
 const CAUSES: &str = "a cause stands before its effect";
 const COMPLETE: &str = "where nothing is left to do, every entry is once at every site";
 const RESTS: &str = "from every state fair delivery leads there";
-const ALL_HAPPENED: &str = "(all that may happen does, and it comes to rest)";
+const ALL_HAPPENED: &str = "all that may happen does, and it comes to rest";
 
 impl State {
     /// Whether nobody has anything to do but people and mischance.
@@ -84,7 +84,9 @@ impl State {
             let lines = site.lines.iter().zip(&site.view.pending);
             site.open.is_none()
                 && lines.into_iter().all(|(line, owed)| {
-                    line.flight.is_none() && line.waiting.is_empty() && owed.iter().all(|row| line.denied.contains(*row))
+                    line.flight.is_none()
+                        && line.waiting.is_empty()
+                        && owed.iter().all(|row| line.denied.contains(*row))
                 })
         };
         self.network.is_empty() && self.sites.iter().all(|site| idle(site))
@@ -106,12 +108,7 @@ fn stands_once(state: &State) -> bool {
 }
 
 fn no_marker_leaves(state: &State) -> bool {
-    let seal = b"; seal ";
-    let sealed = |bytes: &[u8]| bytes.windows(seal.len()).any(|w| w == seal);
-    state.network.iter().all(|message| !sealed(&message.bytes))
-        && state.sites.iter().all(|site| {
-            !site.view.suspended && site.view.entries.iter().all(|(_, text, _)| !sealed(text.as_bytes()))
-        })
+    !state.network.iter().any(|message| message.sealed) && !state.sites.iter().any(|site| site.view.strange)
 }
 
 fn markers_are_true(state: &State) -> bool {
@@ -119,9 +116,10 @@ fn markers_are_true(state: &State) -> bool {
         let site = &state.sites[at];
         site.deleted.contains(text) || site.view.entries.iter().any(|(_, there, _)| there == text)
     };
-    state.sites.iter().all(|site| {
-        site.view.held.iter().enumerate().all(|(peer, held)| held.iter().all(|text| committed(peer, text)))
-    })
+    state
+        .sites
+        .iter()
+        .all(|site| site.view.held.iter().enumerate().all(|(peer, held)| held.iter().all(|text| committed(peer, text))))
 }
 
 /// What stands above an entry where it was written stands above it everywhere, save what committed late or was deleted.
@@ -158,7 +156,8 @@ fn is_complete(state: &State) -> bool {
 impl Checked {
     /// Whether the state that comes by fair steps alone is at rest and complete, what may happen besides left aside.
     fn comes_to_rest(&self, state: &State) -> bool {
-        let mut state = State { left: Budget { writes: vec![0; state.sites.len()], ..Budget::default() }, ..state.clone() };
+        let mut state =
+            State { left: Budget { writes: vec![0; state.sites.len()], ..Budget::default() }, ..state.clone() };
         let mut way = Vec::new();
         for _ in 0..REST_MAX {
             let mut hasher = DefaultHasher::new();

@@ -113,7 +113,23 @@ pub struct Message {
     pub bytes: Arc<[u8]>,
     /// The digest of the bytes.
     pub digest: Digest,
+    /// Whether a seal is in it.
+    pub sealed: bool,
 }
+
+impl Message {
+    /// A delivery, or the receipt that answers `answers`.
+    pub fn new(from: usize, to: usize, bytes: Vec<u8>, answers: Option<Digest>) -> Arc<Self> {
+        let digest = Digest::of_bytes(&bytes);
+        let seal = SEAL.as_bytes();
+        let sealed = bytes.windows(seal.len()).any(|w| w == seal);
+        let is_receipt = answers.is_some();
+        Arc::new(Self { from, to, is_receipt, batch: answers.unwrap_or(digest), bytes: bytes.into(), digest, sealed })
+    }
+}
+
+/// What stands in every marker.
+pub const SEAL: &str = "; seal ";
 
 impl Hash for Message {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -149,8 +165,8 @@ pub struct View {
     pub pending: Vec<Vec<WorkId>>,
     /// By place of the site: the texts of the entries here that it holds, as the markers say.
     pub held: Vec<Vec<Arc<str>>>,
-    /// Whether some marker does not verify.
-    pub suspended: bool,
+    /// Whether a row has a seal in it and is no marker of this site.
+    pub strange: bool,
     /// Whether a row is a copy of an entry that this site wrote itself.
     pub took_back: bool,
 }

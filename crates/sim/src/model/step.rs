@@ -16,7 +16,7 @@ use landbridge_flow::send::{Due, prepare};
 use landbridge_flow::settle::{settle, tries_again};
 
 use super::bounds::{Bound, Topology};
-use super::state::{Flight, Line, Message, Site, State, View};
+use super::state::{Flight, Line, Message, SEAL, Site, State, View};
 use super::table::{Rows, Table, next_number};
 use crate::executor::locked;
 use crate::world::Wrong;
@@ -102,9 +102,13 @@ pub struct Protocol {
     problem: ProblemId,
     seats: Vec<Seat>,
     views: Known<(usize, Rows), Arc<View>>,
-    accepted: Known<(Place, Digest), Left<Arc<[u8]>>>,
+    prepared: Known<(usize, Rows, usize, OriginSet, IdSet), Option<Prepared>>,
+    accepted: Known<(Place, Digest), Left<Arc<Message>>>,
     settled: Known<(Place, usize, Digest, Digest), Left<Learnt>>,
 }
+
+/// What a sender says and remembers: the message and the flight, where anything was owed, and the bodies still wanted.
+type Prepared = (Option<(Arc<Message>, Flight)>, OriginSet);
 
 /// What a sender knows after a receipt.
 #[derive(Clone, Default)]
@@ -137,6 +141,7 @@ impl Protocol {
             problem: "P".parse().ok()?,
             seats,
             views: Known::new(),
+            prepared: Known::new(),
             accepted: Known::new(),
             settled: Known::new(),
         })
@@ -178,7 +183,7 @@ impl Protocol {
             Arc::new(View {
                 pending: seat.neighbours.iter().map(owed).collect(),
                 held: self.seats.iter().map(held_by).collect(),
-                suspended: !ledger.unverified().is_empty(),
+                strange: mine.iter().any(|(_, text)| text.contains(SEAL)),
                 took_back: mine.iter().any(|(work, _)| took_back(*work)),
                 entries: mine.into_iter().map(|(work, t)| (work, t.clone(), ledger.is_own(work))).collect(),
             })
@@ -217,7 +222,8 @@ impl Protocol {
             if state.left.crashes > 0 && site.lines.iter().any(|line| *line != Line::default()) {
                 actions.push(Action::Crash(at));
             }
-            for (peer, (line, owed)) in self.seats[at].neighbours.iter().zip(site.lines.iter().zip(&site.view.pending)) {
+            for (peer, (line, owed)) in self.seats[at].neighbours.iter().zip(site.lines.iter().zip(&site.view.pending))
+            {
                 if line.flight.is_some() {
                     if state.left.delays > 0 {
                         actions.push(Action::GiveUp(at, *peer));
@@ -375,21 +381,34 @@ impl Protocol {
     fn prepare(&self, state: &mut State, at: usize, peer: usize, before: Option<Rows>) -> Option<()> {
         let line = self.line_of(at, peer);
         let site = &state.sites[at];
-        let mut waiting = site.lines[line].waiting.clone();
-        waiting.extend(&site.lines[line].denied);
-        let due = Due { wanted: site.lines[line].wanted.clone(), waiting };
-        let table = match before {
-            Some(before) => Table::new(before, None).changing(Some(site.rows.clone())),
-            None => Table::new(site.rows.clone(), None),
+        let Line { wanted, waiting, denied, .. } = &site.lines[line];
+        let mut held_back = waiting.clone();
+        held_back.extend(denied);
+        let due = Due { wanted: wanted.clone(), waiting: held_back };
+        let (message, left) = match before {
+            Some(before) => self.read(at, peer, Table::new(before, None).changing(Some(site.rows.clone())), due)?,
+            None => {
+                let key = (at, site.rows.clone(), peer, due.wanted.clone(), due.waiting.clone());
+                self.prepared.get(key, || self.read(at, peer, Table::new(site.rows.clone(), None), due))?
+            }
         };
+        let site = Arc::make_mut(&mut state.sites[at]);
+        site.lines[line].wanted = left;
+        if let Some((message, flight)) = message {
+            site.lines[line].flight = Some(flight);
+            put(&mut state.network, message);
+        }
+        Some(())
+    }
+
+    /// What is read from `table`, and said.
+    fn read(&self, at: usize, peer: usize, table: Table, due: Due) -> Option<Prepared> {
         let bridge = self.bridge(at, &table);
         let (peer_name, due) = (&self.seats[peer].name, [(self.problem.clone(), due)].into());
         let mut outgoing = at_once(prepare(&bridge, peer_name, self.bound.entries_max, due))?.ok()?;
         let left = outgoing.left.remove(&self.problem).map(|due| due.wanted).unwrap_or_default();
-        let site = Arc::make_mut(&mut state.sites[at]);
-        site.lines[line].wanted = left;
         if outgoing.deliveries.is_empty() {
-            return Some(());
+            return Some((None, left));
         }
         let push = Push {
             wire: WIRE,
@@ -398,12 +417,10 @@ impl Protocol {
             history: "h".into(),
             deliveries: outgoing.deliveries.clone(),
         };
-        let bytes: Arc<[u8]> = to_bytes(&push).into();
-        let batch = Digest::of_bytes(&bytes);
+        let message = Message::new(at, peer, to_bytes(&push), None);
         let memory = Digest::of(&format!("{outgoing:?}"));
-        site.lines[line].flight = Some(Flight { batch, memory, outgoing: Arc::new(outgoing) });
-        put(&mut state.network, Message { from: at, to: peer, is_receipt: false, batch, bytes, digest: batch });
-        Some(())
+        let flight = Flight { batch: message.batch, memory, outgoing: Arc::new(outgoing) };
+        Some((Some((message, flight)), left))
     }
 
     /// Takes the delivery from the network, and gives the receipt that is under way then.
@@ -412,18 +429,17 @@ impl Protocol {
         let at = message.to;
         let site = &state.sites[at];
         let place = (at, site.rows.clone(), site.open.as_ref().map(|(work, _)| *work));
-        let (rows, bytes) = self.accepted.get((place.clone(), message.batch), || {
+        let (rows, receipt) = self.accepted.get((place.clone(), message.batch), || {
             let push: Push = from_bytes(&message.bytes).ok()?;
             let table = Table::new(place.1, place.2);
             let bridge = self.bridge(at, &table);
             let receipts = at_once(accept(&bridge, &push.from, &push.deliveries))?.ok()?;
-            Some((table.committed(), to_bytes(&Receipts { receipts }).into()))
+            let bytes = to_bytes(&Receipts { receipts });
+            Some((table.committed(), Message::new(at, message.from, bytes, Some(message.batch))))
         })?;
         self.change(at, Arc::make_mut(&mut state.sites[at]), rows);
-        let digest = Digest::of_bytes(&bytes);
-        let receipt =
-            Message { from: at, to: message.from, is_receipt: true, batch: message.batch, bytes, digest };
-        Some((at, put(&mut state.network, receipt)))
+        put(&mut state.network, receipt.clone());
+        Some((at, receipt))
     }
 
     fn settle(&self, state: &mut State, n: usize) -> Option<()> {
@@ -477,11 +493,9 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-fn put(network: &mut Vec<Arc<Message>>, message: Message) -> Arc<Message> {
-    let message = Arc::new(message);
+fn put(network: &mut Vec<Arc<Message>>, message: Arc<Message>) {
     let at = network.partition_point(|other| *other < message);
-    network.insert(at, message.clone());
-    message
+    network.insert(at, message);
 }
 
 fn take(network: &mut Vec<Arc<Message>>, message: &Arc<Message>) {
