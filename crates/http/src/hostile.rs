@@ -6,6 +6,10 @@ use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
 
 use crate::body::{Coding, Unreadable, coding, compress, decompress, offers_zstd, one_line};
 
+#[cfg(test)]
+#[path = "../../../fuzz/src/mutate.rs"]
+mod mutate;
+
 /// The maximum of these checks, in bytes.
 const BYTES_MAX: usize = 64 << 10;
 
@@ -33,7 +37,8 @@ pub fn header(bytes: &[u8]) {
             accept.append(ACCEPT_ENCODING, value);
         }
     }
-    let names = content.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim().to_lowercase());
+    let names =
+        content.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim().to_lowercase());
     let names: Vec<_> = names.filter(|name| !name.is_empty() && name != "identity").collect();
     let expected = match names.as_slice() {
         [] => Coding::Plain,
@@ -41,7 +46,8 @@ pub fn header(bytes: &[u8]) {
         _ => Coding::Foreign,
     };
     assert_eq!(coding(&content), expected, "{names:?}");
-    let all = accept.get_all(ACCEPT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
+    let all =
+        accept.get_all(ACCEPT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
     assert!(!offers_zstd(&accept) || all.into_iter().any(|list| list.contains("zstd")));
     let line = one_line(&String::from_utf8_lossy(bytes));
     assert!(!line.chars().any(char::is_control) && line.chars().count() <= 401);
@@ -49,11 +55,7 @@ pub fn header(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    #[path = "../../../../fuzz/src/mutate.rs"]
-    mod mutate;
-
-    use mutate::{mutations, mutations_of_bytes};
-
+    use super::mutate::{mutations, mutations_of_bytes};
     use super::*;
 
     #[test]

@@ -4,6 +4,10 @@
 use crate::encoding::decoded;
 use crate::sqltext::{bind, parameters};
 
+#[cfg(test)]
+#[path = "../../../fuzz/src/mutate.rs"]
+mod mutate;
+
 /// A stored text is read in each transfer encoding or in none; and whatever is encoded reads back.
 pub fn transfer_encoding(text: &str) {
     assert_eq!(decoded(text, None).as_deref(), Some(text));
@@ -49,11 +53,7 @@ pub fn administrators_sql(sql: &str) {
 
 #[cfg(test)]
 mod tests {
-    #[path = "../../../../fuzz/src/mutate.rs"]
-    mod mutate;
-
-    use mutate::mutations;
-
+    use super::mutate::mutations;
     use super::*;
 
     #[test]
