@@ -22,6 +22,7 @@ mod mesh;
 mod races;
 mod refusals;
 mod relayed;
+mod restores;
 mod sequences;
 mod servers;
 mod systems;

@@ -4,6 +4,7 @@
 //! Both test binaries have it as a module, so it is compiled twice and neither uses all of it.
 
 pub mod ask;
+pub mod backup;
 pub mod bridge;
 pub mod command;
 pub mod desk;

@@ -110,6 +110,10 @@ enum Note {
         peer: SiteName,
         problem: ProblemId,
         missing: String,
+        here: bool,
+    },
+    Verified {
+        peer: SiteName,
     },
     Withheld {
         problem: ProblemId,
@@ -288,8 +292,16 @@ impl Observer for Cache {
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
-                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing });
+                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: false });
             }
+            Event::LostHere { peer, problem, missing } => {
+                let missing = missing.to_string();
+                if !missing.is_empty() {
+                    self.warn(Kind::Diverged, &format!("lost here of problem {problem}, and {peer} has it: {missing}"));
+                }
+                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: true });
+            }
+            Event::Verified { peer } => self.note(Note::Verified { peer: peer.clone() }),
             Event::Differs { peer, problem, origin, row } => {
                 self.warn(Kind::Differs, &format!(
                     "entry {origin} of {peer} for problem {problem} is here with another text, in row {row}; both are kept"

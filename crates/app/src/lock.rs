@@ -1,10 +1,13 @@
 //! `FILE.lock` beside the configuration: held shared by whatever exchanges entries (`run`, `sync`), and alone by what
-//! must not happen meanwhile (`rekey`). The system lets it go when the process ends, however it ends.
+//! must not happen meanwhile (`rekey`). `FILE.repair-PEER` is held while an operator repairs the exchange with a peer. The
+//! system lets a lock go when the process ends, however it ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use landbridge_core::SiteName;
 
 use crate::exit::{Exit, Failure};
 
@@ -61,6 +64,34 @@ pub fn is_running(config: &Path) -> bool {
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
+/// Says that an operator repairs the exchange with `peer` in this process: bridges of this site take back what it wrote
+/// itself from that peer, until the lock is dropped, however this process ends.
+pub fn repair(config: &Path, peer: &SiteName) -> Result<Lock, Failure> {
+    let path = repair_path(config, peer);
+    let file = open(&path).map_err(|e| failed(&path, &e))?;
+    match patiently(|| file.try_lock()) {
+        Ok(()) => Ok(Lock(Some(file))),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            Exit::Configuration,
+            format!("another `landbridge repair --peer {peer}` runs with {}", config.display()),
+            "wait until it is done, or end it",
+        )),
+        Err(TryLockError::Error(e)) => Err(failed(&path, &e)),
+    }
+}
+
+/// Whether an operator repairs the exchange with `peer` now. Makes no file.
+pub fn is_repairing(config: &Path, peer: &SiteName) -> bool {
+    let Ok(file) = File::open(repair_path(config, peer)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn repair_path(config: &Path, peer: &SiteName) -> PathBuf {
+    let mut path = config.as_os_str().to_owned();
+    path.push(format!(".repair-{peer}"));
+    path.into()
+}
+
 /// Tries for a little while: whoever only looks ([`is_running`]) holds the lock for a moment.
 fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     for _ in 0..TRIES {
@@ -107,6 +138,12 @@ mod tests {
         let lock = alone(&config).unwrap();
         assert!(shared(&config).is_err());
         drop(lock);
+        let (n, c) = ("N".parse().unwrap(), "C".parse().unwrap());
+        assert!(!is_repairing(&config, &n));
+        let repairs = repair(&config, &n).unwrap();
+        assert!(is_repairing(&config, &n) && !is_repairing(&config, &c) && repair(&config, &n).is_err());
+        drop(repairs);
+        assert!(!is_repairing(&config, &n));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -14,6 +14,7 @@ use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
 use crate::config::{self, Config, Peer};
 use crate::exit::{Exit, Failure};
+use crate::lock;
 
 /// The least that the largest message may be.
 const BODY_BYTES_MIN: usize = 16 << 20;
@@ -51,6 +52,8 @@ impl Site {
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
         bridge.pairing = config.pairing;
+        let path = config.path.clone();
+        bridge.repairs = Arc::new(move |peer| lock::is_repairing(&path, peer));
         Self { config, bridge: Arc::new(bridge), cache }
     }
 

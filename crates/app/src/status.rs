@@ -71,6 +71,8 @@ pub struct PeerStatus {
     pub refused: Listed<RefusedThere>,
     /// What it held once and does not hold any more.
     pub diverged: Listed<Diverged>,
+    /// What was here once, is here no more, and the peer still has.
+    pub lost_here: Listed<Diverged>,
     /// When it last answered or asked, in seconds since 1970.
     pub last_contact: Option<u64>,
     /// Why it last did not answer, unless it has since.
@@ -149,7 +151,12 @@ impl Status {
         let peers = site.config.peers.iter().map(|peer| {
             let owed = seen.owed.get(&peer.name).copied().unwrap_or_default();
             let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
-            let diverged = learnt.diverged.iter().filter(|(of, ..)| *of == peer.name);
+            let of_peer = |lost: &[(SiteName, ProblemId, String)]| {
+                let of_peer = lost.iter().filter(|(of, ..)| *of == peer.name);
+                of_peer
+                    .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
+                    .collect()
+            };
             PeerStatus {
                 name: peer.name.clone(),
                 url: peer.url.clone(),
@@ -159,9 +166,8 @@ impl Status {
                 pending_problems: owed.problems,
                 held: owed.held,
                 refused: learnt.refused_there.iter().filter(|r| r.peer == peer.name).cloned().collect(),
-                diverged: diverged
-                    .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
-                    .collect(),
+                diverged: of_peer(&learnt.diverged),
+                lost_here: of_peer(&learnt.lost_here),
                 last_contact: contact.answered,
                 last_error: contact.failed,
                 since: (contact.since > 0).then_some(contact.since),
@@ -208,7 +214,7 @@ impl Status {
 impl PeerStatus {
     /// Whether somebody should look at the exchange with it.
     pub fn wants_a_person(&self) -> bool {
-        self.paused || self.refused.count > 0 || self.diverged.count > 0
+        self.paused || self.refused.count > 0 || self.diverged.count + self.lost_here.count > 0
     }
 
     /// Entries sent in a second, since the counting began; nothing before there is something to count.
@@ -254,6 +260,7 @@ async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, Store
     learnt.withheld.retain(|w| owed_to_some.contains(&(w.problem.clone(), w.row)));
     learnt.refused_there.retain(|r| bridge.peers.contains_key(&r.peer));
     learnt.diverged.retain(|(peer, ..)| bridge.peers.contains_key(peer));
+    learnt.lost_here.retain(|(peer, ..)| bridge.peers.contains_key(peer));
     learnt.refused_here.retain(|r| bridge.peers.contains_key(&r.peer));
 
     let about = learnt.refused_here.iter().map(|r| r.problem.clone()).collect();
@@ -298,6 +305,7 @@ mod tests {
             held: 0,
             refused: Listed::default(),
             diverged: Listed::default(),
+            lost_here: Listed::default(),
             last_contact: None,
             last_error: None,
             since: None,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::account::View;
 use crate::entry::{Digest, Row};
 use crate::id::{ProblemId, SiteName, WorkId};
 use crate::id_set::{IdSet, OriginSet};
@@ -22,6 +23,8 @@ pub struct Deliverer<'a> {
     pub relay_from: &'a BTreeSet<SiteName>,
     /// The longest text taken, in bytes.
     pub entry_bytes_max: u64,
+    /// Whether an operator repairs the exchange with it right now: then it may give back what this site wrote itself.
+    pub gives_back: bool,
 }
 
 /// What an entry of a delivery is.
@@ -51,7 +54,7 @@ pub fn lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, entries
 /// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike.
 fn may_compare(ledger: &Ledger, deliverer: &Deliverer<'_>, row: &Row, entry: &Entry) -> bool {
     let sees = row.open || ledger.holds(deliverer.from, row.work);
-    sees || (entry.text.is_some() && entry.origin.site != *ledger.site())
+    sees || (entry.text.is_some() && (entry.origin.site != *ledger.site() || deliverer.gives_back))
 }
 
 /// What each of `entries` is. `texts` has the digests of the rows that [`lookups`] named.
@@ -76,7 +79,7 @@ pub fn judge(
             return Verdict::Known(row);
         }
         // What this site wrote itself is taken back only during a repair.
-        if entry.origin.site == *scribe.site() {
+        if entry.origin.site == *scribe.site() && !deliverer.gives_back {
             return Verdict::Refused(Refusal::of(Code::NotAllowed));
         }
         body_missing |= entry.text.is_none();
@@ -106,7 +109,7 @@ fn place(
 ) -> Place {
     let mut place = Place::Nowhere;
     for row in ledger.rows_of(&entry.origin) {
-        let named_by_a_marker = entry.origin.site != *ledger.site() || row != entry.origin.work;
+        let named_by_a_marker = entry.origin.site != *ledger.site() || row != entry.origin.work || ledger.is_named(row);
         match here(rows, row) {
             None if named_by_a_marker => return Place::Same(row),
             None => {}
@@ -185,14 +188,8 @@ pub fn record(
 /// What this site holds among the entries that `peer` gave it or may see: the answer to a belief that is not met.
 /// `rows` tell what is open to the peer.
 pub fn knows(ledger: &Ledger, rows: &[Row], peer: &SiteName, relay: bool) -> OriginSet {
-    let mut set = ledger.exchanged(peer);
-    for row in rows {
-        let origin = ledger.origin(row.work);
-        let may_see = row.open && (ledger.is_own(row.work) || (relay && !ledger.stays(row.work)));
-        if (may_see && !ledger.is_marker(row.work)) || origin.site == *peer {
-            set.insert(&origin);
-        }
-    }
+    let (mut set, view) = (ledger.exchanged(peer), View { ledger, rows, peer, relay });
+    rows.iter().filter(|row| view.tells(row)).for_each(|row| set.insert(&ledger.origin(row.work)));
     set
 }
 
@@ -234,10 +231,14 @@ mod tests {
     }
 
     fn judged(texts: &[&str], from: &str, entries: &[Entry]) -> Vec<Verdict> {
+        judged_in(texts, from, entries, false)
+    }
+
+    fn judged_in(texts: &[&str], from: &str, entries: &[Entry], gives_back: bool) -> Vec<Verdict> {
         let (scribe, rows) = (scribe(), rows(texts));
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let relay_from = [site("C")].into();
-        let deliverer = Deliverer { from: &site(from), relay_from: &relay_from, entry_bytes_max: 20 };
+        let deliverer = Deliverer { from: &site(from), relay_from: &relay_from, entry_bytes_max: 20, gives_back };
         let found = lookups(&ledger, &rows, &deliverer, entries);
         let digests = found.iter().map(|w| (*w, Digest::of(texts[w.get() as usize - 1]))).collect();
         judge(&scribe, &deliverer, &ledger, &rows, &digests, entries)
@@ -285,6 +286,14 @@ mod tests {
     #[test]
     fn an_own_entry_that_is_gone_is_not_taken_back_without_a_repair() {
         assert_eq!(judged(&["gone", "b"], "1", &[entry("N/1", "a")]), [REFUSED(Code::NotAllowed)]);
+    }
+
+    #[test]
+    fn during_a_repair_an_own_entry_that_is_lost_comes_back_and_one_that_was_deleted_does_not() {
+        let here = ["gone", "gone", "b", "copy in system 1: 2-3"];
+        let entries = [entry("N/1", "a"), entry("N/2", "deleted"), entry("N/3", "b"), entry("N/3", "b of old")];
+        let verdicts = judged_in(&here, "1", &entries, true);
+        assert_eq!(verdicts, [Verdict::Fresh, Verdict::Known(id(2)), Verdict::Known(id(3)), Verdict::Differs(id(3))]);
     }
 
     #[test]

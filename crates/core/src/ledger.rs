@@ -224,6 +224,30 @@ impl Ledger {
         contains(&self.held, peer, row)
     }
 
+    /// The rows that receipts between this site and `peer` cover, whether they are still here or not.
+    pub fn exchanged_rows(&self, peer: &SiteName) -> IdSet {
+        self.held.get(peer).cloned().unwrap_or_default()
+    }
+
+    /// Whether `peer` holds the entry in `row` by an operator's word.
+    pub fn adopted(&self, peer: &SiteName, row: WorkId) -> bool {
+        contains(&self.adopted, peer, row)
+    }
+
+    /// The rows that a marker names, for whatever peer: each was here once.
+    pub fn named_rows(&self) -> IdSet {
+        let mut named: IdSet = self.copies.keys().copied().collect();
+        let sets = self.held.values().chain(self.adopted.values()).chain(self.lost.values());
+        sets.for_each(|rows| named.extend(rows));
+        named
+    }
+
+    /// Whether a marker names `row`: then it was here, and where it is no more somebody deleted it.
+    pub fn is_named(&self, row: WorkId) -> bool {
+        let sets = [&self.held, &self.adopted, &self.lost].into_iter().flat_map(BTreeMap::values);
+        self.copies.contains_key(&row) || sets.into_iter().any(|rows| rows.contains(row))
+    }
+
     /// Whether `peer` lost the entry in `row` and has not got it again.
     pub fn lost_by(&self, peer: &SiteName, row: WorkId) -> bool {
         contains(&self.lost, peer, row)

@@ -5,6 +5,7 @@
 //! that the simulator, the fuzzers and the daemon run the very same decisions. Start with [`marker`], then
 //! [`ledger`], then the two decisions: [`pending`] at the sender and [`judge`] at the receiver.
 
+pub mod account;
 pub mod entry;
 pub mod id;
 pub mod id_set;

@@ -281,6 +281,159 @@ impl Deliveries {
     }
 }
 
+/// Asks for a page of what the receiver thinks that the two sites exchanged (DESIGN §5, `verify`). Nothing is changed by it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verify {
+    /// [`WIRE`].
+    pub wire: u32,
+    /// The site that asks.
+    pub from: SiteName,
+    /// The site that is asked.
+    pub to: SiteName,
+    /// The history's name.
+    pub history: String,
+    /// The `after` of the answer before; absent in the first call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ProblemId>,
+}
+
+/// The answer to [`Verify`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Beliefs {
+    /// The problems of this page of which anything was exchanged.
+    pub problems: Vec<Believed>,
+    /// Where the next page begins; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ProblemId>,
+}
+
+/// What one site believes that it and the other exchanged of one problem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Believed {
+    /// What the two sites call the problem.
+    pub names: BTreeMap<SiteName, ProblemId>,
+    /// Of the origins that receipts between the two cover.
+    pub belief: Belief,
+    /// Whether it has to be compared even where the beliefs agree: an origin stands here with two texts, or the other
+    /// site's own entry is here without a receipt.
+    #[serde(default)]
+    pub compare: bool,
+}
+
+/// Tells what this site has of some problems, and asks for the same and for what of it the receiver lacks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compare {
+    /// [`WIRE`].
+    pub wire: u32,
+    /// The site that asks.
+    pub from: SiteName,
+    /// The site that is asked.
+    pub to: SiteName,
+    /// The history's name.
+    pub history: String,
+    /// Of each problem.
+    pub problems: Vec<Account>,
+}
+
+/// What one site has of one problem, as far as the other gave it or holds it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Account {
+    /// What the two sites call the problem.
+    pub names: BTreeMap<SiteName, ProblemId>,
+    /// The origins that receipts between the two cover.
+    pub exchanged: OriginSet,
+    /// The other site's own entries that are here, and those that are here with two texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<Text>,
+}
+
+/// One text, told apart from another of the same origin.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Text {
+    /// Where it was first written.
+    pub origin: Origin,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// The answer to [`Compare`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// One for each account, in the same order; nothing where there is no such problem, or none that the asking site may
+    /// see.
+    pub problems: Vec<Option<Answered>>,
+}
+
+/// What the asked site says of one problem.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// What it has itself.
+    pub account: Account,
+    /// What of the asking site's account it lacks: it lost this.
+    #[serde(default, skip_serializing_if = "Missing::is_empty")]
+    pub lacks: Missing,
+}
+
+/// Entries that a site no longer has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Of these origins it has nothing.
+    #[serde(default, skip_serializing_if = "OriginSet::is_empty")]
+    pub origins: OriginSet,
+    /// Of these origins it has another text, or nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<Text>,
+}
+
+impl Missing {
+    /// Whether nothing is missing.
+    pub fn is_empty(&self) -> bool {
+        self.origins.is_empty() && self.texts.is_empty()
+    }
+
+    /// Every origin of which something is missing.
+    pub fn all(&self) -> OriginSet {
+        let mut all = self.origins.clone();
+        self.texts.iter().for_each(|text| all.insert(&text.origin));
+        all
+    }
+}
+
+/// Says that the sender no longer has these entries, which the receiver thinks it holds (DESIGN §5, `repair`). They are
+/// sent again, or, where the loss is meant, not counted any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lost {
+    /// [`WIRE`].
+    pub wire: u32,
+    /// The site that lost them.
+    pub from: SiteName,
+    /// The site that may have them.
+    pub to: SiteName,
+    /// The history's name.
+    pub history: String,
+    /// Whether they are not to be sent again: they were deleted on purpose.
+    #[serde(default)]
+    pub meant: bool,
+    /// Of each problem.
+    pub problems: Vec<LostOf>,
+}
+
+/// What was lost of one problem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LostOf {
+    /// What the two sites call the problem.
+    pub names: BTreeMap<SiteName, ProblemId>,
+    /// What was lost.
+    pub lost: Missing,
+}
+
+/// The answer to [`Lost`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LossRecorded {
+    /// For each problem, in the same order, how many rows the answering site now knows to be lost at the other.
+    pub rows: Vec<u64>,
+}
+
 /// Why bytes were not taken as a message.
 #[derive(Debug, Error)]
 pub enum MessageError {
@@ -330,17 +483,41 @@ impl Checked for Pull {
     }
 }
 
-impl Checked for Receipts {
-    fn check(&self) -> Result<(), MessageError> {
-        Ok(())
-    }
-}
-
 impl Checked for Deliveries {
     fn check(&self) -> Result<(), MessageError> {
         check_deliveries(&self.deliveries)
     }
 }
+
+impl Checked for Verify {
+    fn check(&self) -> Result<(), MessageError> {
+        check_wire(self.wire)
+    }
+}
+
+impl Checked for Compare {
+    fn check(&self) -> Result<(), MessageError> {
+        check_wire(self.wire)
+    }
+}
+
+impl Checked for Lost {
+    fn check(&self) -> Result<(), MessageError> {
+        check_wire(self.wire)
+    }
+}
+
+/// Answers whose form alone says everything.
+macro_rules! of_form {
+    ($($answer:ty),*) => {$(
+        impl Checked for $answer {
+            fn check(&self) -> Result<(), MessageError> {
+                Ok(())
+            }
+        }
+    )*};
+}
+of_form!(Receipts, Beliefs, Compared, LossRecorded);
 
 fn check_wire(wire: u32) -> Result<(), MessageError> {
     if wire == WIRE { Ok(()) } else { Err(MessageError::Wire(wire)) }

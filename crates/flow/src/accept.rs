@@ -147,7 +147,12 @@ async fn accept_under_locks(
     policy: &PeerPolicy,
     deliveries: &[Delivery],
 ) -> Result<Option<Answers>, StoreError> {
-    let deliverer = Deliverer { from, relay_from: &policy.relay_from, entry_bytes_max: bridge.limits.entry_bytes_max };
+    let deliverer = Deliverer {
+        from,
+        relay_from: &policy.relay_from,
+        entry_bytes_max: bridge.limits.entry_bytes_max,
+        gives_back: (bridge.repairs)(from),
+    };
     let mut targets = find_targets(bridge, from, deliveries).await?;
     let mut txn = bridge.store.begin(Mode::Write).await?;
     txn.lock(&targets.iter().filter_map(Target::shard).collect()).await?;

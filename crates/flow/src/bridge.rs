@@ -126,6 +126,9 @@ impl Decisions {
     };
 }
 
+/// Says with which peers an operator repairs the exchange right now (DESIGN §5).
+pub type Repairs = Arc<dyn Fn(&SiteName) -> bool + Send + Sync>;
+
 /// One site: its store, who it is, and with whom it speaks.
 pub struct Bridge {
     /// The history's name, equal at all its sites.
@@ -148,6 +151,8 @@ pub struct Bridge {
     pub pairing: Pairing,
     /// What markers say of other sites' names.
     pub links: Links,
+    /// From whom this site takes back what it wrote itself.
+    pub repairs: Repairs,
 }
 
 impl Bridge {
@@ -170,6 +175,7 @@ impl Bridge {
             decisions: Decisions::DESIGN,
             pairing: Pairing::SameId,
             links: Links::default(),
+            repairs: Arc::new(|_| false),
         }
     }
 
@@ -289,6 +295,22 @@ pub enum Event<'a> {
         problem: &'a ProblemId,
         /// What it lost.
         missing: &'a OriginSet,
+    },
+    /// After a comparison: everything that this site once had and no longer has, as the peer knows; nothing where all is
+    /// there.
+    LostHere {
+        /// The peer that may still have it.
+        peer: &'a SiteName,
+        /// The problem here.
+        problem: &'a ProblemId,
+        /// What is lost.
+        missing: &'a OriginSet,
+    },
+    /// Everything exchanged with the peer was compared. What was told before of entries that either lost no longer counts;
+    /// what is still so follows.
+    Verified {
+        /// The peer.
+        peer: &'a SiteName,
     },
     /// An entry arrived whose origin is here with another text; it was appended once more.
     Differs {

@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use landbridge_core::message::{
-    Code, Deliveries, Delivery, Entry, Pull, Push, Receipt, Receipts, Refusal, Refused, WIRE,
+    Beliefs, Code, Compare, Compared, Deliveries, Delivery, Entry, LossRecorded, Lost, Pull, Push, Receipt, Receipts,
+    Refusal, Refused, Verify, WIRE,
 };
 use landbridge_core::{Digest, ProblemId, SiteName};
 use thiserror::Error;
@@ -24,8 +25,10 @@ use crate::error::{PeerError, ServeError, StoreError};
 use crate::outbox::Outbox;
 use crate::pace::Backoff;
 use crate::ports::{Clock, Peer, Service};
+use crate::repair::take_lost;
 use crate::send::{Outgoing, prepare};
 use crate::settle::{Settled, settle};
+use crate::verify::{accounts, beliefs};
 
 /// What one attempt met.
 #[derive(Debug, Error)]
@@ -81,6 +84,14 @@ impl Line {
     pub fn retry(&self) {
         self.outbox().retry();
         self.start_pass();
+    }
+
+    /// The peer's own word that it lacks entries of these problems: what it refused of them before is tried now.
+    fn retry_of(&self, problems: &[ProblemId]) {
+        let mut outbox = self.outbox();
+        problems.iter().for_each(|problem| outbox.retry_of(problem));
+        drop(outbox);
+        self.ring();
     }
 
     /// Everything is looked at once more.
@@ -196,7 +207,7 @@ pub async fn deliver(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: &dyn 
         match deliver_once(bridge, line, peer, clock).await {
             Ok(true) => backoff.succeeded(),
             Ok(false) => {
-                wait_for_work(line, clock).await;
+                wait_for_work(bridge, line, clock).await;
                 clock.sleep(bridge.pauses.gather).await;
             }
             Err(failure) => pause_after(bridge, &line.peer, &failure, &mut backoff, clock).await,
@@ -204,12 +215,12 @@ pub async fn deliver(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: &dyn 
     }
 }
 
-async fn wait_for_work(line: &Line, clock: &dyn Clock) {
+async fn wait_for_work(bridge: &Bridge, line: &Line, clock: &dyn Clock) {
     let rung = line.bell.notified();
     let retry = line.outbox().next_retry();
     match retry {
         Some(at) => {
-            let pause = at.saturating_sub(clock.now());
+            let pause = at.saturating_sub(clock.now()).min(bridge.pauses.retry_longest);
             select(pin!(rung), pin!(clock.sleep(pause))).await;
         }
         None => rung.await,
@@ -372,11 +383,32 @@ impl Service for Answering {
             if left.is_zero() || superseded() {
                 return Ok(Deliveries::new(vec![]));
             }
-            let (work, end) = (wait_for_work(line, self.clock.as_ref()), self.clock.sleep(left));
+            let (work, end) = (wait_for_work(&self.bridge, line, self.clock.as_ref()), self.clock.sleep(left));
             let has_work = matches!(select(pin!(work), end).await, Either::Left(_));
             if has_work && !superseded() {
                 self.clock.sleep(self.bridge.pauses.gather.min(left)).await;
             }
         }
+    }
+
+    async fn verify(&self, from: &SiteName, verify: Verify) -> Result<Beliefs, ServeError> {
+        self.line(from, &verify.from, &verify.to, &verify.history)?;
+        beliefs(&self.bridge, from, verify.after.as_ref()).await.map_err(|e| self.away(&e))
+    }
+
+    async fn compare(&self, from: &SiteName, compare: Compare) -> Result<Compared, ServeError> {
+        self.line(from, &compare.from, &compare.to, &compare.history)?;
+        let problems = accounts(&self.bridge, from, &compare.problems).await.map_err(|e| self.away(&e))?;
+        Ok(Compared { problems })
+    }
+
+    async fn lost(&self, from: &SiteName, lost: Lost) -> Result<LossRecorded, ServeError> {
+        let line = self.line(from, &lost.from, &lost.to, &lost.history)?;
+        let taken = take_lost(&self.bridge, from, &lost.problems, lost.meant).await;
+        let (problems, rows) = taken.map_err(|e| self.away(&e))?;
+        if !lost.meant {
+            line.retry_of(&problems);
+        }
+        Ok(LossRecorded { rows })
     }
 }

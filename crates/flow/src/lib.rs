@@ -15,9 +15,11 @@ pub mod outbox;
 pub mod pace;
 pub mod pairing;
 pub mod ports;
+pub mod repair;
 pub mod send;
 pub mod settle;
 pub mod survey;
+pub mod verify;
 pub mod watch;
 
 pub use bridge::{Bridge, Decisions, Event, Limits, Observer, PeerPolicy};

@@ -87,8 +87,10 @@ impl Outbox {
 
     /// Takes up to `count` problems to look at. Until [`Outbox::landed`] they are on their way and not taken again.
     pub fn take(&mut self, now: Duration, count: usize) -> BTreeMap<ProblemId, Due> {
+        // A clock that was set back must not make a pause longer than the longest.
+        let is_ripe = |until: Duration| until <= now || until - now > self.retry.1;
         let ripe: Vec<_> =
-            self.refused.iter().filter(|(_, w)| w.until.is_some_and(|t| t <= now)).map(|(p, _)| p.clone()).collect();
+            self.refused.iter().filter(|(_, w)| w.until.is_some_and(is_ripe)).map(|(p, _)| p.clone()).collect();
         for problem in ripe {
             // What is tried again waits no more; how often it was refused is kept until it is known to be taken.
             if let Some(waiting) = self.refused.get_mut(&problem) {
@@ -174,6 +176,12 @@ impl Outbox {
         }
     }
 
+    /// The same for one problem.
+    pub fn retry_of(&mut self, problem: &ProblemId) {
+        self.refused.remove(problem);
+        self.put(problem.clone(), OriginSet::new());
+    }
+
     /// When the next refused entry is to be tried again.
     pub fn next_retry(&self) -> Option<Duration> {
         self.refused.values().filter_map(|w| w.until).min()
@@ -255,6 +263,14 @@ mod tests {
         outbox.landed([problem("A")]);
         assert_eq!(outbox.next_retry(), Some(2 * SECOND));
         let due = outbox.take(2 * SECOND, 9).remove(&problem("A")).unwrap();
+        assert!(due.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_pause_longer() {
+        let mut outbox = outbox(10);
+        outbox.settled(&settled(&[("1/4", Code::Constraint)]), 100_000 * SECOND);
+        let due = outbox.take(SECOND, 9).remove(&problem("A")).unwrap();
         assert!(due.waiting.is_empty());
     }
 

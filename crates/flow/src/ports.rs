@@ -1,4 +1,4 @@
-//! The four things that the flow needs of the world: a store, its transactions, a peer and a clock.
+//! The things that the flow needs of the world: a store, its transactions, a peer and a clock.
 //!
 //! No SQL leaves an adapter and no policy enters one. `conformance` says in tests what is written here in words; an
 //! adapter is done when it passes.
@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use landbridge_core::entry::Row;
-use landbridge_core::message::{Deliveries, Pull, Push, Receipts};
+use landbridge_core::message::{
+    Beliefs, Compare, Compared, Deliveries, LossRecorded, Lost, Pull, Push, Receipts, Verify,
+};
 use landbridge_core::{Digest, Fields, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::error::{PeerError, ServeError, StoreError};
@@ -209,7 +211,21 @@ pub trait Peer: Send + Sync {
     async fn pull(&self, pull: Pull) -> Result<Deliveries, PeerError>;
 }
 
-/// What this bridge answers to its peers: the other end of [`Peer`]. `from` is who the transport says is asking.
+/// The bridge at another site, asked what it has: nothing here moves an entry (DESIGN §5, `verify` and `repair`).
+#[async_trait]
+pub trait Compares: Send + Sync {
+    /// A page of what it believes to have exchanged with this site.
+    async fn verify(&self, verify: Verify) -> Result<Beliefs, PeerError>;
+
+    /// Of some problems: its account, and what it lacks of ours.
+    async fn compare(&self, compare: Compare) -> Result<Compared, PeerError>;
+
+    /// Tells it what this site lost.
+    async fn lost(&self, lost: Lost) -> Result<LossRecorded, PeerError>;
+}
+
+/// What this bridge answers to its peers: the other end of [`Peer`] and [`Compares`]. `from` is who the transport says is
+/// asking.
 #[async_trait]
 pub trait Service: Send + Sync {
     /// Takes deliveries.
@@ -217,6 +233,15 @@ pub trait Service: Send + Sync {
 
     /// Takes the receipts for the last answer and hands out what is owed, waiting for it if asked to.
     async fn pull(&self, from: &SiteName, pull: Pull) -> Result<Deliveries, ServeError>;
+
+    /// Tells what was exchanged with the asking site, a page of problems at a time.
+    async fn verify(&self, from: &SiteName, verify: Verify) -> Result<Beliefs, ServeError>;
+
+    /// Gives an account of some problems, and says what this site lacks of the asking one's.
+    async fn compare(&self, from: &SiteName, compare: Compare) -> Result<Compared, ServeError>;
+
+    /// Records what the asking site lost.
+    async fn lost(&self, from: &SiteName, lost: Lost) -> Result<LossRecorded, ServeError>;
 }
 
 /// Pauses, and nothing else: no outcome depends on a clock (DESIGN §11.6).

@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Bytes;
-use landbridge_core::message::{Checked, Deliveries, Pull, Push, Receipts, from_bytes, to_bytes};
+use landbridge_core::message::{
+    Beliefs, Checked, Compare, Compared, Deliveries, LossRecorded, Lost, Pull, Push, Receipts, Verify, from_bytes,
+    to_bytes,
+};
 use landbridge_flow::error::PeerError;
-use landbridge_flow::ports::Peer;
+use landbridge_flow::ports::{Compares, Peer};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode, Url, redirect};
 use serde::Serialize;
@@ -93,11 +96,32 @@ pub enum ClientError {
     Client(#[source] reqwest::Error),
 }
 
+/// Where each call goes.
+struct Calls {
+    push: Url,
+    pull: Url,
+    verify: Url,
+    compare: Url,
+    lost: Url,
+}
+
+impl Calls {
+    fn at(base: &str) -> Result<Self, ClientError> {
+        let call = |name| Url::parse(&format!("{base}/v1/{name}")).map_err(|_| ClientError::Url(base.to_owned()));
+        Ok(Self {
+            push: call("push")?,
+            pull: call("pull")?,
+            verify: call("verify")?,
+            compare: call("compare")?,
+            lost: call("lost")?,
+        })
+    }
+}
+
 /// The bridge of a peer, over HTTP.
 pub struct HttpPeer {
     http: reqwest::Client,
-    push: Url,
-    pull: Url,
+    calls: Calls,
     shown: String,
     authorization: Option<HeaderValue>,
     body_bytes_max: usize,
@@ -119,8 +143,7 @@ impl HttpPeer {
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let base = base(&options.url)?;
         let shown = base.as_str().trim_end_matches('/').to_owned();
-        let call = |name: &str| Url::parse(&format!("{shown}/v1/{name}")).map_err(|_| ClientError::Url(shown.clone()));
-        let (push, pull) = (call("push")?, call("pull")?);
+        let calls = Calls::at(&shown)?;
         let authorization = options.token.as_ref().map(|token| {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.secret()));
             value.map(|mut value| {
@@ -142,8 +165,7 @@ impl HttpPeer {
             .map_err(ClientError::Client)?;
         Ok(Self {
             http,
-            push,
-            pull,
+            calls,
             shown,
             authorization,
             body_bytes_max: options.body_bytes_max,
@@ -279,12 +301,27 @@ struct Answer {
 #[async_trait]
 impl Peer for HttpPeer {
     async fn push(&self, push: Push) -> Result<Receipts, PeerError> {
-        self.call(&self.push, &push, self.timeout).await
+        self.call(&self.calls.push, &push, self.timeout).await
     }
 
     async fn pull(&self, pull: Pull) -> Result<Deliveries, PeerError> {
         let wait = Duration::from_secs(pull.wait_seconds.into());
-        self.call(&self.pull, &pull, self.timeout.saturating_add(wait)).await
+        self.call(&self.calls.pull, &pull, self.timeout.saturating_add(wait)).await
+    }
+}
+
+#[async_trait]
+impl Compares for HttpPeer {
+    async fn verify(&self, verify: Verify) -> Result<Beliefs, PeerError> {
+        self.call(&self.calls.verify, &verify, self.timeout).await
+    }
+
+    async fn compare(&self, compare: Compare) -> Result<Compared, PeerError> {
+        self.call(&self.calls.compare, &compare, self.timeout).await
+    }
+
+    async fn lost(&self, lost: Lost) -> Result<LossRecorded, PeerError> {
+        self.call(&self.calls.lost, &lost, self.timeout).await
     }
 }
 
@@ -340,7 +377,7 @@ mod tests {
             assert!(HttpPeer::new(ClientOptions::new(url)).is_ok(), "{url}");
         }
         let peer = HttpPeer::new(ClientOptions::new("http://[::1]:7420/bridge/")).unwrap();
-        assert_eq!(peer.push.as_str(), "http://[::1]:7420/bridge/v1/push");
+        assert_eq!(peer.calls.push.as_str(), "http://[::1]:7420/bridge/v1/push");
     }
 
     #[test]

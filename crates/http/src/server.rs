@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Extension, Router};
 use landbridge_core::SiteName;
-use landbridge_core::message::{Checked, MessageError, Pull, Push, WIRE, from_bytes, to_bytes};
+use landbridge_core::message::{Checked, Compare, Lost, MessageError, Pull, Push, Verify, WIRE, from_bytes, to_bytes};
 use landbridge_flow::error::ServeError;
 use landbridge_flow::ports::Service;
 use serde::Deserialize;
@@ -80,6 +80,9 @@ pub fn router(service: Arc<dyn Service>, options: ServerOptions) -> Router {
     Router::new()
         .route("/v1/push", post(push))
         .route("/v1/pull", post(pull))
+        .route("/v1/verify", post(verify))
+        .route("/v1/compare", post(compare))
+        .route("/v1/lost", post(lost))
         .route("/v1/openapi.json", get(openapi))
         .method_not_allowed_fallback(not_that_way)
         .fallback(nothing_here)
@@ -142,6 +145,33 @@ async fn pull(State(served): State<Arc<Served>>, request: Request) -> Response {
     respond(answer.await, zstd)
 }
 
+async fn verify(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let zstd = body::offers_zstd(request.headers());
+    let answer = async {
+        let (from, verify, _) = served.open::<Verify>(request).await?;
+        Ok(to_bytes(&served.service.verify(&from, verify).await?))
+    };
+    respond(answer.await, zstd)
+}
+
+async fn compare(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let zstd = body::offers_zstd(request.headers());
+    let answer = async {
+        let (from, compare, _) = served.open::<Compare>(request).await?;
+        Ok(to_bytes(&served.service.compare(&from, compare).await?))
+    };
+    respond(answer.await, zstd)
+}
+
+async fn lost(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let zstd = body::offers_zstd(request.headers());
+    let answer = async {
+        let (from, lost, _) = served.open::<Lost>(request).await?;
+        Ok(to_bytes(&served.service.lost(&from, lost).await?))
+    };
+    respond(answer.await, zstd)
+}
+
 async fn openapi(headers: HeaderMap) -> Response {
     respond(Ok(crate::OPENAPI.as_bytes().to_vec()), body::offers_zstd(&headers))
 }
@@ -161,17 +191,16 @@ trait FromSite: DeserializeOwned + Checked {
     fn from(&self) -> &SiteName;
 }
 
-impl FromSite for Push {
-    fn from(&self) -> &SiteName {
-        &self.from
-    }
+macro_rules! from_site {
+    ($($message:ty),*) => {$(
+        impl FromSite for $message {
+            fn from(&self) -> &SiteName {
+                &self.from
+            }
+        }
+    )*};
 }
-
-impl FromSite for Pull {
-    fn from(&self) -> &SiteName {
-        &self.from
-    }
-}
+from_site!(Push, Pull, Verify, Compare, Lost);
 
 impl Served {
     /// The message of `request` and whose it is. The header is judged before the body is kept: a stranger's takes no
@@ -277,7 +306,7 @@ fn message<M: FromSite>(clear: &[u8]) -> Result<M, MessageError> {
 /// Why a request gets no answer. The sentences are for the peer's operator and tell nothing of this house.
 #[derive(Debug, Error)]
 enum Fault {
-    #[error("nothing is served here; the calls are POST /v1/push and /v1/pull, described by GET /v1/openapi.json")]
+    #[error("nothing is served here; the calls are described by GET /v1/openapi.json")]
     NoSuchPath,
     #[error("this path is not asked that way; see GET /v1/openapi.json")]
     NoSuchMethod,

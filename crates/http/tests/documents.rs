@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use landbridge_core::message::{
-    Belief, Checked, Code, Deliveries, Delivery, Entry, Pull, Push, Receipt, Receipts, Refusal, Refused, WIRE,
+    Account, Answered, Belief, Beliefs, Believed, Checked, Code, Compare, Compared, Deliveries, Delivery, Entry,
+    LossRecorded, Lost, LostOf, Missing, Pull, Push, Receipt, Receipts, Refusal, Refused, Text, Verify, WIRE,
     from_bytes, to_bytes,
 };
 use landbridge_core::{Digest, Fields, OriginSet};
@@ -75,6 +76,43 @@ fn pull() -> Pull {
     }
 }
 
+fn text() -> Text {
+    Text { origin: "N/6".parse().unwrap(), digest: Digest::of("text") }
+}
+
+fn account() -> Account {
+    Account { names: names(), exchanged: set(&["1/1", "N/6"]), texts: vec![text()] }
+}
+
+fn missing() -> Missing {
+    Missing { origins: set(&["1/4"]), texts: vec![text()] }
+}
+
+fn verify() -> Verify {
+    let (from, to) = ("1".parse().unwrap(), "N".parse().unwrap());
+    Verify { wire: WIRE, from, to, history: "h".to_owned(), after: Some("ABC".parse().unwrap()) }
+}
+
+fn beliefs() -> Beliefs {
+    let believed = Believed { names: names(), belief: Belief::of(&set(&["1/1"])), compare: true };
+    Beliefs { problems: vec![believed], after: Some("ABC".parse().unwrap()) }
+}
+
+fn comparing() -> Compare {
+    let (from, to) = ("1".parse().unwrap(), "N".parse().unwrap());
+    Compare { wire: WIRE, from, to, history: "h".to_owned(), problems: vec![account()] }
+}
+
+fn compared() -> Compared {
+    Compared { problems: vec![Some(Answered { account: account(), lacks: missing() })] }
+}
+
+fn lost() -> Lost {
+    let (from, to) = ("1".parse().unwrap(), "N".parse().unwrap());
+    let problems = vec![LostOf { names: names(), lost: missing() }];
+    Lost { wire: WIRE, from, to, history: "h".to_owned(), meant: true, problems }
+}
+
 /// Each message, with nothing left out.
 fn messages() -> Vec<(&'static str, Value)> {
     fn value(message: &impl Serialize) -> Value {
@@ -85,6 +123,12 @@ fn messages() -> Vec<(&'static str, Value)> {
         ("Receipts", value(&Receipts { receipts: vec![receipt()] })),
         ("Pull", value(&pull())),
         ("Deliveries", value(&Deliveries::new(vec![delivery()]))),
+        ("Verify", value(&verify())),
+        ("Beliefs", value(&beliefs())),
+        ("Compare", value(&comparing())),
+        ("Compared", value(&compared())),
+        ("Lost", value(&lost())),
+        ("LossRecorded", value(&LossRecorded { rows: vec![3] })),
         ("Error", json!({"error": "a sentence"})),
     ]
 }
@@ -176,6 +220,12 @@ fn what_is_called_required_is_what_a_reader_needs() {
             "Receipts" => needs::<Receipts>(name, &message),
             "Pull" => needs::<Pull>(name, &message),
             "Deliveries" => needs::<Deliveries>(name, &message),
+            "Verify" => needs::<Verify>(name, &message),
+            "Beliefs" => needs::<Beliefs>(name, &message),
+            "Compare" => needs::<Compare>(name, &message),
+            "Compared" => needs::<Compared>(name, &message),
+            "Lost" => needs::<Lost>(name, &message),
+            "LossRecorded" => needs::<LossRecorded>(name, &message),
             _ => {}
         }
     }
@@ -243,7 +293,9 @@ fn the_examples_of_the_protocol_are_messages_with_right_sums_and_digests() {
     }
     let examples: Vec<&str> =
         PROTOCOL.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let [pushed, receipts, deliveries, pulled] = examples[..] else { panic!("{} examples", examples.len()) };
+    let [pushed, receipts, deliveries, pulled, comparing, compared] = examples[..] else {
+        panic!("{} examples", examples.len())
+    };
 
     let push: Push = read("Push", pushed);
     let belief = Belief::of(&set(&["1/1", "1/2"]));
@@ -258,4 +310,9 @@ fn the_examples_of_the_protocol_are_messages_with_right_sums_and_digests() {
     assert_eq!(deliveries, Deliveries::new(deliveries.deliveries.clone()));
     let pull: Pull = read("Pull", pulled);
     assert_eq!(pull.batch, Some(deliveries.batch));
+
+    let comparing: Compare = read("Compare", comparing);
+    assert_eq!(comparing.problems[0].exchanged, set(&["1/1", "1/2", "1/4", "N/6"]));
+    let compared: Compared = read("Compared", compared);
+    assert_eq!(compared.problems[0].as_ref().unwrap().lacks.origins, set(&["1/4", "N/6"]));
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use fixture::*;
-use landbridge_core::message::Deliveries;
+use landbridge_core::message::{Account, Compare, Deliveries, Lost, LostOf, Missing, Verify, WIRE};
 use landbridge_flow::error::PeerError;
-use landbridge_flow::ports::Peer;
+use landbridge_flow::ports::{Compares, Peer};
 use landbridge_http::Direction;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +22,28 @@ async fn a_push_arrives_as_it_was_sent_and_its_receipts_come_back() {
     let receipts = peer.push(sent.clone()).await.unwrap();
     assert!(receipts.receipts[0].holds.contains(&origin("1/2")));
     assert_eq!(*server.fake.pushes.lock().unwrap(), [(site("1"), sent)]);
+}
+
+#[tokio::test]
+async fn what_is_compared_and_what_was_lost_crosses_as_well() {
+    let (_server, peer) = pair().await;
+    let (from, to, history) = (site("1"), site("N"), "h".to_owned());
+    let after = Some("ABC".parse().unwrap());
+    let verify =
+        Verify { wire: WIRE, from: from.clone(), to: to.clone(), history: history.clone(), after: after.clone() };
+    assert_eq!(peer.verify(verify).await.unwrap().after, after);
+
+    let mut origins = landbridge_core::OriginSet::new();
+    origins.insert(&origin("1/4"));
+    let account = Account { exchanged: origins.clone(), ..Account::default() };
+    let problems = vec![account.clone()];
+    let compare = Compare { wire: WIRE, from: from.clone(), to: to.clone(), history: history.clone(), problems };
+    assert_eq!(peer.compare(compare).await.unwrap().problems[0].as_ref().unwrap().account, account);
+
+    let lost = Missing { origins, texts: vec![] };
+    let problems = vec![LostOf { names: Default::default(), lost }];
+    let lost = Lost { wire: WIRE, from, to, history, meant: false, problems };
+    assert_eq!(peer.lost(lost).await.unwrap().rows, [1]);
 }
 
 #[tokio::test]

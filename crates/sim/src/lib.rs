@@ -12,6 +12,7 @@ pub mod mutants;
 pub mod names;
 pub mod network;
 pub mod plan;
+pub mod restores;
 pub mod script;
 pub mod world;
 

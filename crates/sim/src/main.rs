@@ -28,6 +28,9 @@ enum Verb {
         /// The first seed.
         #[arg(long, default_value_t = 0)]
         from: u64,
+        /// Worlds in which databases are restored from backups, and operators repair afterwards.
+        #[arg(long)]
+        restored: bool,
     },
     /// Plays the same seeds by the published methods and by Landbridge, and prints what each loses and multiplies.
     Compare {
@@ -51,13 +54,16 @@ enum Verb {
     Show {
         /// Which.
         seed: u64,
+        /// The world of that seed in which databases are restored.
+        #[arg(long)]
+        restored: bool,
     },
 }
 
 fn main() -> ExitCode {
     match Cli::parse().verb {
-        Verb::Run { seeds, from } => play(from, seeds),
-        Verb::Show { seed } => show(seed),
+        Verb::Run { seeds, from, restored } => play(from, seeds, restored),
+        Verb::Show { seed, restored } => show(plan(seed, restored)),
         Verb::Compare { seeds } => compare(seeds),
         Verb::Model { baseline: true, .. } => plain_marker(),
         Verb::Model { bound, .. } => look_at_all(&bound),
@@ -126,8 +132,12 @@ fn compare(seeds: u64) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn show(seed: u64) -> ExitCode {
-    let mut world = World::new(Plan::new(seed), Wrong::NOTHING);
+fn plan(seed: u64, restored: bool) -> Plan {
+    if restored { Plan::restored(seed) } else { Plan::new(seed) }
+}
+
+fn show(plan: Plan) -> ExitCode {
+    let mut world = World::new(plan, Wrong::NOTHING);
     let played = world.play();
     print!("{}", world.tables());
     match played {
@@ -139,7 +149,7 @@ fn show(seed: u64) -> ExitCode {
     }
 }
 
-fn play(from: u64, seeds: u64) -> ExitCode {
+fn play(from: u64, seeds: u64, restored: bool) -> ExitCode {
     let next = AtomicU64::new(from);
     let until = from.saturating_add(seeds);
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -150,7 +160,7 @@ fn play(from: u64, seeds: u64) -> ExitCode {
             if seed >= until {
                 return Ok(sum);
             }
-            let plan = Plan::new(seed);
+            let plan = plan(seed, restored);
             let kind = format!("{} of {} sites", plan.topology, plan.sites.len());
             match run(plan, Wrong::NOTHING) {
                 Ok(report) => sum = sum.and(report),
@@ -172,7 +182,8 @@ fn play(from: u64, seeds: u64) -> ExitCode {
             Ok(report) => done = done.and(report),
             Err((seed, kind, violation)) => {
                 eprintln!("seed {seed} ({kind}): {violation}");
-                eprintln!("again: cargo run --release -p landbridge-sim -- run --from {seed} --seeds 1");
+                let flag = if restored { " --restored" } else { "" };
+                eprintln!("again: cargo run --release -p landbridge-sim -- run --from {seed} --seeds 1{flag}");
                 return ExitCode::FAILURE;
             }
         }

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landbridge_core::message::{self, Deliveries, Delivery, Pull, Push, Receipts};
+use landbridge_core::message::{
+    self, Beliefs, Compare, Compared, Deliveries, Delivery, LossRecorded, Lost, Pull, Push, Receipts, Verify,
+};
 use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::PeerError;
 use landbridge_flow::error::ServeError;
-use landbridge_flow::ports::{Peer, Service};
+use landbridge_flow::ports::{Compares, Peer, Service};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -168,5 +170,21 @@ impl Peer for SimPeer {
             self.carry(&pull, |service, from, pull| Box::pin(async move { service.pull(&from, pull).await })).await?;
         self.network.count(self.to, self.from, &answer.deliveries);
         Ok(answer)
+    }
+}
+
+#[async_trait]
+impl Compares for SimPeer {
+    async fn verify(&self, verify: Verify) -> Result<Beliefs, PeerError> {
+        self.carry(&verify, |service, from, verify| Box::pin(async move { service.verify(&from, verify).await })).await
+    }
+
+    async fn compare(&self, compare: Compare) -> Result<Compared, PeerError> {
+        self.carry(&compare, |service, from, compare| Box::pin(async move { service.compare(&from, compare).await }))
+            .await
+    }
+
+    async fn lost(&self, lost: Lost) -> Result<LossRecorded, PeerError> {
+        self.carry(&lost, |service, from, lost| Box::pin(async move { service.lost(&from, lost).await })).await
     }
 }

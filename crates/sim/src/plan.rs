@@ -29,6 +29,8 @@ pub struct Plan {
     pub tree: bool,
     /// What the sites call the problems.
     pub names: Names,
+    /// How often a database is restored from a backup.
+    pub restores: usize,
     /// How the sites are connected, for people.
     pub topology: &'static str,
 }
@@ -125,6 +127,7 @@ impl Plan {
             only_writing: false,
             tree,
             names: [Names::Alike, Names::Alike, Names::Linked, Names::Created][dice.below(4)],
+            restores: 0,
             topology,
         };
         if plan.names == Names::Created {
@@ -151,6 +154,18 @@ impl Plan {
         }
         (plan.calm, plan.rewriting, plan.only_writing) = (false, false, true);
         plan.names = Names::Alike;
+        plan
+    }
+
+    /// The same seed's world, in which databases are restored from backups while people write. Every entry is for everybody,
+    /// so that each which is anywhere has to come back everywhere.
+    pub fn restored(seed: u64) -> Self {
+        let mut plan = Self::kind(seed);
+        let dice = Dice::new(seed ^ 0xbac4);
+        plan.restores = 1 + dice.below(3);
+        if plan.sites.len() == 2 && dice.one_in(3) {
+            plan.names = Names::Linked;
+        }
         plan
     }
 

@@ -141,6 +141,27 @@ impl Script {
         n
     }
 
+    /// The database of a site was restored: what it no longer has was deleted, and what was open there is over.
+    pub fn restored(&mut self, site: usize, stores: &[MemoryStore]) {
+        let items = &mut self.items;
+        self.open.retain(|n| items[*n].site != site);
+        for item in items.iter_mut().filter(|item| item.site == site) {
+            let rows = stores[site].committed(&item.local);
+            item.deleted = !rows.values().any(|row| row.text == item.text());
+        }
+    }
+
+    /// What is anywhere at all is to be everywhere again.
+    pub fn find_again(&mut self, plan: &Plan, stores: &[MemoryStore]) {
+        for item in &mut self.items {
+            let is_at = |place: usize| {
+                let local = names::local(plan, stores, place, &item.problem);
+                local.is_some_and(|local| stores[place].committed(&local).values().any(|row| row.text == item.text()))
+            };
+            item.deleted = !(0..stores.len()).any(is_at);
+        }
+    }
+
     fn seen_at(&self, at: &At, stores: &[MemoryStore]) -> Vec<usize> {
         let rows = stores[at.site].committed(&at.local);
         rows.values().filter_map(|row| self.by_text.get(&row.text).copied()).collect()

@@ -26,6 +26,7 @@ use crate::invariants;
 use crate::names;
 use crate::network::{Network, Seen, SimPeer};
 use crate::plan::{LinkPlan, Names, Plan, SitePlan};
+use crate::restores::Backups;
 use crate::script::Script;
 
 /// An invariant that did not hold.
@@ -98,11 +99,15 @@ pub struct World {
     pub seen: Arc<Mutex<Seen>>,
     /// What the bridges told.
     pub told: Arc<Told>,
+    /// The backups, and how many databases were restored.
+    pub(crate) backups: Backups,
+    /// Whether operators repair: sites take back what they wrote.
+    pub(crate) repairing: Arc<Mutex<bool>>,
+    pub(crate) dice: Dice,
+    pub(crate) time: Time,
+    pub(crate) network: Network,
+    pub(crate) executor: Executor,
     wrong: Wrong,
-    dice: Dice,
-    time: Time,
-    network: Network,
-    executor: Executor,
     fates: Vec<Fate>,
     clocks: Vec<JumpingClock>,
     faults_on: Arc<AtomicBool>,
@@ -123,14 +128,18 @@ struct Listener {
 
 impl Observer for Listener {
     fn event(&self, event: &Event<'_>) {
-        if let Event::Diverged { peer, problem, missing } = event {
-            let key = (self.site.clone(), (*peer).clone(), (*problem).clone());
-            let mut diverged = locked(&self.told.diverged);
-            if missing.is_empty() {
-                diverged.remove(&key);
-            } else {
-                diverged.insert(key, (*missing).clone());
+        let mut diverged = locked(&self.told.diverged);
+        match event {
+            Event::Diverged { peer, problem, missing } => {
+                let key = (self.site.clone(), (*peer).clone(), (*problem).clone());
+                if missing.is_empty() {
+                    diverged.remove(&key);
+                } else {
+                    diverged.insert(key, (*missing).clone());
+                }
             }
+            Event::Verified { peer } => diverged.retain(|(site, of, _), _| *site != self.site || of != *peer),
+            _ => {}
         }
     }
 }
@@ -174,6 +183,8 @@ impl World {
             script: Script::default(),
             clocks: plan.sites.iter().map(clock).collect(),
             told: Arc::default(),
+            backups: Backups::default(),
+            repairing: Arc::default(),
             report: Report::default(),
             plan,
             wrong,
@@ -233,6 +244,9 @@ impl World {
             }
         }
         self.heal();
+        if self.plan.restores > 0 {
+            self.repair()?;
+        }
         let healed = self.time.now();
         while let Err(missing) = invariants::exactly_once(self) {
             while self.go_on()? {}
@@ -275,26 +289,32 @@ impl World {
             if !turn && !self.plan.rewriting {
                 continue;
             }
-            let (here, there) = (link.from, link.to);
-            let pair = |problem: &ProblemId| {
-                Some(Pair {
-                    problem: names::local(&self.plan, &[], here, problem)?,
-                    theirs: names::local(&self.plan, &[], there, problem)?,
-                })
-            };
-            let pairs: Vec<_> = self.plan.problems.iter().filter_map(pair).collect();
-            let peer = self.plan.sites[there].name.clone();
-            let mut bridge = self.bridge(here);
-            // No fault may happen yet: there is nobody to try again.
-            bridge.store = Arc::new(self.stores[here].clone());
-            let linked = pin!(operator::link(&bridge, &peer, &pairs, false, false))
-                .poll(&mut Context::from_waker(Waker::noop()));
-            let fine = |outcome: &LinkOutcome| matches!(outcome, LinkOutcome::Linked | LinkOutcome::Unknown);
-            if !matches!(&linked, Poll::Ready(Ok(outcomes)) if outcomes.iter().all(fine)) {
-                return Err(Violation { invariant: "linked by hand (§5)", what: format!("{peer}: {linked:?}") });
-            }
+            self.link_by_hand(link.from, link.to)?;
         }
         Ok(())
+    }
+
+    /// An operator says at one site which problems of another belong to its own.
+    pub(crate) fn link_by_hand(&self, here: usize, there: usize) -> Result<(), Violation> {
+        let pair = |problem: &ProblemId| {
+            Some(Pair {
+                problem: names::local(&self.plan, &[], here, problem)?,
+                theirs: names::local(&self.plan, &[], there, problem)?,
+            })
+        };
+        let pairs: Vec<_> = self.plan.problems.iter().filter_map(pair).collect();
+        let peer = self.plan.sites[there].name.clone();
+        let mut bridge = self.bridge(here);
+        // No fault may happen: there is nobody to try again.
+        bridge.store = Arc::new(self.stores[here].clone());
+        let linked =
+            pin!(operator::link(&bridge, &peer, &pairs, false, false)).poll(&mut Context::from_waker(Waker::noop()));
+        let fine =
+            |outcome: &LinkOutcome| matches!(outcome, LinkOutcome::Linked | LinkOutcome::Unknown | LinkOutcome::Known);
+        if matches!(&linked, Poll::Ready(Ok(outcomes)) if outcomes.iter().all(fine)) {
+            return Ok(());
+        }
+        Err(Violation { invariant: "linked by hand (§5)", what: format!("{peer}: {linked:?}") })
     }
 
     fn pass(&mut self, pause: Duration) -> Result<(), Violation> {
@@ -308,13 +328,31 @@ impl World {
         Ok(())
     }
 
+    /// Lets time pass until no row was appended for a while.
+    pub(crate) fn come_to_rest(&mut self) -> Result<(), Violation> {
+        let since = self.time.now();
+        loop {
+            let rows = self.rows();
+            self.pass(QUIET)?;
+            if rows == self.rows() {
+                return Ok(());
+            }
+            if self.time.now().saturating_sub(since) > REST_MAX {
+                return Err(Violation {
+                    invariant: "at rest (§11.1)",
+                    what: "rows are appended without end".to_owned(),
+                });
+            }
+        }
+    }
+
     fn rows(&self) -> usize {
         let rows = |store: &MemoryStore| store.problems().iter().map(|p| store.committed(p).len()).sum::<usize>();
         self.stores.iter().map(rows).sum()
     }
 
     /// One step of one task. False where all wait.
-    fn go_on(&mut self) -> Result<bool, Violation> {
+    pub(crate) fn go_on(&mut self) -> Result<bool, Violation> {
         self.report.steps += 1;
         if self.report.steps > STEPS_MAX {
             return Err(Violation { invariant: "ends", what: format!("no end after {STEPS_MAX} steps") });
@@ -323,7 +361,9 @@ impl World {
         invariants::nothing_leaks(self)?;
         if self.fates[site].crashed.swap(false, Ordering::Relaxed) {
             self.report.crashes += 1;
-            invariants::truthful_markers(self)?;
+            if self.plan.restores == 0 {
+                invariants::truthful_markers(self)?;
+            }
             self.start(site);
         }
         Ok(true)
@@ -331,6 +371,9 @@ impl World {
 
     /// Somebody writes, a link is cut or mended, a clock jumps.
     fn happen(&mut self) {
+        if self.back_up_or_restore() {
+            return;
+        }
         match if self.plan.calm { 9 } else { self.dice.below(40) } {
             0 => {
                 if let Some(link) = self.dice.pick(&self.plan.links) {
@@ -355,9 +398,14 @@ impl World {
         locked(&self.network.cut).clear();
     }
 
-    /// Starts, or starts again, the bridge of a site: everything that it was doing is over.
-    fn start(&mut self, site: usize) {
+    /// Ends everything that a site was doing.
+    pub(crate) fn kill(&mut self, site: usize) {
         self.executor.kill(site);
+    }
+
+    /// Starts, or starts again, the bridge of a site: everything that it was doing is over.
+    pub(crate) fn start(&mut self, site: usize) {
+        self.kill(site);
         let bridge = Arc::new(self.bridge(site));
         let clock: Arc<dyn Clock> = Arc::new(self.clocks[site].clone());
         let to: Vec<_> = self.plan.links.iter().filter(|l| l.from == site).cloned().collect();
@@ -385,7 +433,7 @@ impl World {
         Arc::new(SimPeer { network: self.network.clone(), from, name, to })
     }
 
-    fn bridge(&self, site: usize) -> Bridge {
+    pub(crate) fn bridge(&self, site: usize) -> Bridge {
         let plan = &self.plan;
         let policy = |out: &LinkPlan| {
             let back = plan.link(out.to, site);
@@ -407,6 +455,8 @@ impl World {
             bridge.pairing = Pairing::Linked { create: plan.names == Names::Created };
         }
         bridge.decisions = self.wrong.decisions;
+        let repairing = self.repairing.clone();
+        bridge.repairs = Arc::new(move |_| *locked(&repairing));
         bridge.pauses = Pauses {
             gather: Duration::from_secs(1),
             retry_first: Duration::from_secs(1),

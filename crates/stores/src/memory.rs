@@ -97,6 +97,10 @@ struct Data {
     commits: u64,
 }
 
+/// What a [`MemoryStore`] had at some time.
+#[derive(Debug, Clone)]
+pub struct MemoryBackup(Arc<Data>);
+
 /// A table in memory. Clones are further connections to the same one.
 #[derive(Clone)]
 pub struct MemoryStore {
@@ -180,6 +184,22 @@ impl MemoryStore {
             let free = !data.is_pinned(problem, work);
             free && data.tables.get_mut(problem).and_then(|rows| rows.remove(&work)).is_some()
         })
+    }
+
+    /// A backup of everything that is committed.
+    pub fn backup(&self) -> MemoryBackup {
+        MemoryBackup(self.data().clone())
+    }
+
+    /// The database is put back to a backup: what was committed since is gone, and its numbers are given out again. Whatever
+    /// was open is ended, as when a database is restored.
+    pub fn restore(&self, backup: &MemoryBackup) {
+        self.change(|data| {
+            data.tables = backup.0.tables.clone();
+            data.problems = backup.0.problems.clone();
+            data.created = backup.0.created;
+            data.reserved.clear();
+        });
     }
 
     /// Everything that is committed in `problem`.

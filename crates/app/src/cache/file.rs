@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 
@@ -18,7 +18,8 @@ create table if not exists refused_here (
   peer text not null, problem text not null, origin text not null,
   reason text not null, detail text not null, primary key (peer, problem, origin));
 create table if not exists diverged (
-  peer text not null, problem text not null, missing text not null, primary key (peer, problem));
+  peer text not null, problem text not null, here integer not null, missing text not null,
+  primary key (peer, problem, here));
 create table if not exists withheld (
   problem text not null, row integer not null, why text not null, primary key (problem, row));
 create table if not exists contact (

@@ -18,6 +18,8 @@ pub struct Learnt {
     pub refused_here: Vec<RefusedHere>,
     /// What each peer no longer holds, by problem, as ranges of each origin.
     pub diverged: Vec<(SiteName, ProblemId, String)>,
+    /// What is no longer here and each peer still has, in the same way.
+    pub lost_here: Vec<(SiteName, ProblemId, String)>,
     /// Rows that could not be sent in the last pass.
     pub withheld: Vec<Withheld>,
     /// The contact with each peer.
@@ -119,7 +121,10 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
                 })
             },
         )?,
-        diverged: all(&txn, "select peer, problem, missing from diverged", |r| {
+        diverged: all(&txn, "select peer, problem, missing from diverged where not here", |r| {
+            Ok((parsed(r, 0)?, parsed(r, 1)?, r.get(2)?))
+        })?,
+        lost_here: all(&txn, "select peer, problem, missing from diverged where here", |r| {
             Ok((parsed(r, 0)?, parsed(r, 1)?, r.get(2)?))
         })?,
         withheld: all(&txn, "select problem, row, why from withheld", |r| {

@@ -59,10 +59,13 @@ fn write_batch(writer: &mut Option<Writer>, path: &Path, batch: &[Note]) -> rusq
     }
 }
 
+/// Peer, problem, and whether it is this site that lost something.
+type Diverged = (String, String, bool);
+
 struct Writer {
     connection: Connection,
     /// The problems with something under `diverged`, so that the many receipts that say nothing cost nothing.
-    diverged: HashSet<(String, String)>,
+    diverged: HashSet<Diverged>,
     version: i64,
 }
 
@@ -75,8 +78,9 @@ impl Writer {
         let version = self.connection.query_row("pragma data_version", [], |r| r.get(0))?;
         if version != self.version {
             self.version = version;
-            let mut all = self.connection.prepare("select peer, problem from diverged")?;
-            self.diverged = all.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+            let mut all = self.connection.prepare("select peer, problem, here from diverged")?;
+            self.diverged =
+                all.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
         }
         let (now, txn) = (now(), self.connection.transaction()?);
         for note in notes {
@@ -95,12 +99,7 @@ impl Writer {
     }
 }
 
-fn keep(
-    txn: &Transaction<'_>,
-    note: &Note,
-    now: i64,
-    diverged: &mut HashSet<(String, String)>,
-) -> rusqlite::Result<()> {
+fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Diverged>) -> rusqlite::Result<()> {
     match note {
         Note::Begun { count } => {
             txn.execute("delete from withheld", [])?;
@@ -134,16 +133,22 @@ fn keep(
             let values = params![peer.as_str(), problem.as_str(), origin.to_string(), refusal.to_string(), detail];
             txn.prepare_cached("insert or replace into refused_here values (?1, ?2, ?3, ?4, ?5)")?.execute(values)?;
         }
-        Note::Diverged { peer, problem, missing } => {
-            let key = (peer.as_str().to_owned(), problem.as_str().to_owned());
+        Note::Diverged { peer, problem, missing, here } => {
+            let key = (peer.as_str().to_owned(), problem.as_str().to_owned(), *here);
             if missing.is_empty() {
                 if diverged.remove(&key) {
-                    txn.execute("delete from diverged where peer = ?1 and problem = ?2", params![key.0, key.1])?;
+                    let delete = "delete from diverged where peer = ?1 and problem = ?2 and here = ?3";
+                    txn.execute(delete, params![key.0, key.1, key.2])?;
                 }
             } else {
-                txn.execute("insert or replace into diverged values (?1, ?2, ?3)", params![key.0, key.1, missing])?;
+                let insert = "insert or replace into diverged values (?1, ?2, ?3, ?4)";
+                txn.execute(insert, params![key.0, key.1, key.2, missing])?;
                 diverged.insert(key);
             }
+        }
+        Note::Verified { peer } => {
+            txn.execute("delete from diverged where peer = ?1", [peer.as_str()])?;
+            diverged.retain(|(of, ..)| of != peer.as_str());
         }
         Note::Withheld { problem, row, why } => {
             let values = params![problem.as_str(), row.get(), why];
@@ -232,7 +237,12 @@ mod tests {
         notes.push(Note::Sent { peer: peer.clone(), entries: 5 });
         notes.push(Note::Sent { peer: peer.clone(), entries: 2 });
         notes.push(Note::Failed { peer: peer.clone(), error: "cannot be reached".into() });
-        notes.push(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing: "1/2-3".into() });
+        notes.push(Note::Diverged {
+            peer: peer.clone(),
+            problem: problem.clone(),
+            missing: "1/2-3".into(),
+            here: false,
+        });
         write_all(&folder.file(), notes);
         let learnt = read(&folder.file()).unwrap();
         assert_eq!((learnt.refused_there[0].tries, learnt.refused_there[0].reason.as_str()), (3, "constraint"));
@@ -241,7 +251,7 @@ mod tests {
         assert_eq!(learnt.diverged.len(), 1);
 
         let answered = Note::Answered { peer: peer.clone() };
-        let healed = Note::Diverged { peer: peer.clone(), problem, missing: String::new() };
+        let healed = Note::Diverged { peer: peer.clone(), problem, missing: String::new(), here: false };
         write_all(&folder.file(), vec![answered, healed, Note::Begun { count: true }]);
         let learnt = read(&folder.file()).unwrap();
         assert_eq!((learnt.contact[&peer].sent, &learnt.contact[&peer].failed), (0, &None));

@@ -13,10 +13,12 @@ pub mod init;
 pub mod link;
 pub mod preview;
 pub mod rekey;
+pub mod repair;
 pub mod retry;
 pub mod run;
 pub mod status;
 pub mod sync;
+pub mod verify;
 
 use std::path::PathBuf;
 
@@ -105,6 +107,8 @@ enum Verb {
     Retry(retry::RetryArgs),
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
 }
 
 /// What every verb is told besides its own arguments.
@@ -142,6 +146,8 @@ impl Cli {
             Verb::Retry(args) => retry::run(args, &context).await,
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,
+            Verb::Verify(args) => verify::run(args, &context).await,
+            Verb::Repair(args) => repair::run(args, &context).await,
         }
     }
 }

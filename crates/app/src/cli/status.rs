@@ -92,9 +92,18 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
         };
         let head = ["problem", ">row", "entry", "reason", ">tries"];
         section(&mut parts, screen, (&refuses, next), &peer.refused, row, &head);
-        let next = "Its database was restored from a backup, or rows were deleted there: ask its operator.";
+        let next = format!(
+            "Its database was restored from a backup, or rows were deleted there: ask its operator. \
+             `landbridge repair --peer {name}` sends them again, with --accept it records that the loss is meant."
+        );
         let row = |d: &Diverged| vec![text(&d.problem), Cell::new(&d.entries, Tone::Bad)];
-        section(&mut parts, screen, (&lost, next), &peer.diverged, row, &["problem", "entries"]);
+        section(&mut parts, screen, (&lost, &next), &peer.diverged, row, &["problem", "entries"]);
+        let lost = format!("Lost here, and {name} has it (diverged)");
+        let next = format!(
+            "This database was restored from a backup, or rows were deleted with their markers. `landbridge repair --peer \
+             {name}` fetches them back, with --accept it records that the loss is meant."
+        );
+        section(&mut parts, screen, (&lost, &next), &peer.lost_here, row, &["problem", "entries"]);
     }
     let next = "Where nearly all are: was `site`, [history] `name` or the key file changed? Put it back. Otherwise \
                 `landbridge disown PROBLEM ROW` says that a row is an entry, `landbridge rekey --lost-key` signs again.";
@@ -148,7 +157,7 @@ fn owed(status: &Status) -> Table {
             text(peer.pending_problems),
             text(peer.held),
             bad(peer.refused.count),
-            bad(peer.diverged.count),
+            bad(peer.diverged.count + peer.lost_here.count),
             state(peer),
         ]);
     }

@@ -222,7 +222,7 @@ fn summary(
         pending: status.pending,
         refused: status.refused.count,
         refused_here: counts.refused,
-        diverged: status.diverged.count,
+        diverged: status.diverged.count + status.lost_here.count,
         state,
         error: failed.map(|failure| failure.what.clone()),
     }

@@ -1,0 +1,344 @@
+//! `landbridge repair`: an operator's word that what one side lost is sent again, or that its loss is meant.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use landbridge_core::message::Missing;
+use landbridge_core::{OriginSet, ProblemId, SiteName};
+use landbridge_flow::repair::{Loss, lost_here, lost_there, record, tell_lost};
+use landbridge_flow::verify::{Finding, Found, compare};
+use landbridge_http::HttpPeer;
+use serde::Serialize;
+
+use super::Context;
+use super::adopt::agreed;
+use super::verify::{Shown, failed, findings, table};
+use crate::daemon::{Daemon, DaemonOptions};
+use crate::exit::{Exit, Failure};
+use crate::lock;
+use crate::render::{self, Screen, Tone, count, json, say};
+use crate::site::Site;
+
+/// How often it is looked whether everything has come.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Send again what a peer lost, and fetch back what this site lost
+///
+/// After a database was restored from a backup. First everything is compared, as `landbridge verify` does, and shown. Then
+/// for what the peer lacks a marker is appended to each problem ("copy in system N: lost 4-7") and the entries are sent
+/// again, whoever wrote them; and the peer is told what is lacking here, and sends it. What this site wrote itself is taken
+/// back from the peer only while this command runs: a peer could otherwise put words into this site's mouth. The command
+/// ends when both agree, or when nothing has come for as long as --wait says.
+///
+/// Entries that the peer wrote itself and lost are taken back there only while its operator repairs, too. Where both
+/// databases were restored, run it at both sites at the same time.
+///
+/// Numbers that were given out again after the restore hide nothing: the old entry comes back beside the new one, and both
+/// are shown as *differs*. What comes back is appended behind what is there. Nothing else is changed: conditions hold as
+/// always, and what was deleted while its marker is still there stays deleted.
+///
+/// With --accept nothing is sent: the loss is meant, as where old tickets were purged with their markers. It is recorded at
+/// both sites, and neither shows it any more.
+///
+/// A peer that dials this site cannot be asked from here. Then what its bridge last told is sent again, and this command
+/// waits for its operator to run `repair` at that end.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  both agree
+  1  not done, because nobody agreed, or something is still on its way
+  3  wrong configuration, or another repair runs
+  4  the database failed
+  5  the peer did not answer as it should
+  6  something differs and is not repaired (with --dry-run, or where a link is lost)
+
+Example:
+  landbridge repair --peer N --dry-run
+  landbridge repair --peer N --yes
+  landbridge repair --peer N --accept ABC")]
+pub struct RepairArgs {
+    /// The peer
+    #[arg(long, value_name = "SITE")]
+    peer: SiteName,
+    /// Only these problems
+    #[arg(value_name = "PROBLEM")]
+    problems: Vec<ProblemId>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Record that the loss is meant, and send nothing
+    #[arg(long)]
+    accept: bool,
+    /// Ask nothing
+    #[arg(long, short)]
+    yes: bool,
+    /// End when nothing has come for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+    /// Print JSON instead of sentences
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    /// Rows that are recorded as lost at the peer, and are sent again unless the loss is meant.
+    rows_again: u64,
+    /// Rows that the peer sends again.
+    rows_back: u64,
+    /// Whether the losses are recorded as meant.
+    accepted: bool,
+    /// What still differs.
+    left: Vec<Shown>,
+}
+
+/// Repairs.
+pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
+    let site = Site::open(&context.config).await?;
+    let peer = site.peer(&args.peer)?;
+    if peer.paused {
+        let next = "take `paused` out of its [[peer]] first";
+        return Err(Failure::new(Exit::Configuration, format!("{} is paused", args.peer), next));
+    }
+    let (name, screen) = (&args.peer, context.screen);
+    let Some(dialled) = site.dial(peer, None)? else { return from_afar(args, &site, screen).await };
+    let found = findings(&site, name, &dialled, &args.problems).await?;
+    let shown: Vec<_> = found.iter().map(|finding| Shown::of(name, finding)).collect();
+    if !args.json {
+        say(&differences(name, &shown, screen))?;
+    }
+    if found.is_empty() || args.dry_run {
+        if args.json {
+            say(&json(&Summary { left: shown, ..Summary::default() })?)?;
+        }
+        return Ok(if found.is_empty() { Exit::Done } else { Exit::Person });
+    }
+    if !is_agreed(args)? {
+        return Ok(Exit::Left);
+    }
+    let summary = if args.accept {
+        accept(&site, name, &dialled, &found).await?
+    } else {
+        send_again(args, &site, name, &dialled, &found).await?
+    };
+    site.cache.finish();
+    if args.json {
+        say(&json(&summary)?)?;
+    } else {
+        say(&screen.prose(&sentence(name, &summary)))?;
+        if !summary.left.is_empty() {
+            say(&table(name, &summary.left, screen))?;
+        }
+    }
+    let is_left = |shown: &Shown| !shown.lost_there.is_empty() || !shown.lost_here.is_empty();
+    Ok(match &summary.left[..] {
+        [] => Exit::Done,
+        left if left.iter().all(is_left) && !args.accept => Exit::Left,
+        _ => Exit::Person,
+    })
+}
+
+fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
+    let peer = &args.peer;
+    let question = if args.accept {
+        format!("Record at this site and at {peer} that these losses are meant?")
+    } else {
+        format!("Send {peer} again what it lacks, and take back what is lacking here?")
+    };
+    let is_agreed = args.yes || agreed(&question)?;
+    if !is_agreed {
+        render::note("nothing was changed");
+    }
+    Ok(is_agreed)
+}
+
+async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]) -> Result<Summary, Failure> {
+    let linked = site.bridge.is_linked();
+    let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked)));
+    let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
+    let here = lost_here(found);
+    let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
+    let told = tell_lost(&site.bridge, name, peer, &here, true).await;
+    let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
+    let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
+    let left = still_differing(site, name, peer, &problems).await?;
+    Ok(Summary { rows_again, rows_back, accepted: true, left })
+}
+
+/// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose. Not where sites number
+/// differently: its number may be another ticket's there by now, and that nothing was exchanged would link the two.
+fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
+    match &finding.found {
+        Found::Lacking { there, .. } => there.clone(),
+        Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), texts: vec![] },
+        Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
+    }
+}
+
+async fn send_again(
+    args: &RepairArgs,
+    site: &Site,
+    name: &SiteName,
+    peer: &HttpPeer,
+    found: &[Finding],
+) -> Result<Summary, Failure> {
+    let (there, here) = (lost_there(found), lost_here(found));
+    let _door = lock::repair(&site.config.path, name)?;
+    // Where no bridge runs, this process is one until all has come.
+    let bridge = if lock::is_running(&site.config.path) {
+        None
+    } else {
+        Some((lock::shared(&site.config.path)?, Daemon::start(site, DaemonOptions::default()).await?))
+    };
+    let rows_again = record(&site.bridge, name, &there, false).await?.iter().sum();
+    let told = tell_lost(&site.bridge, name, peer, &here, false).await;
+    let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
+    let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
+    let left = wait_until_all_came(args, site, name, peer, &problems).await?;
+    if let Some((_running, daemon)) = bridge {
+        daemon.stop().await;
+    }
+    Ok(Summary { rows_again, rows_back, accepted: false, left })
+}
+
+/// Compares again and again, until nothing is left, or nothing more comes.
+async fn wait_until_all_came(
+    args: &RepairArgs,
+    site: &Site,
+    name: &SiteName,
+    peer: &HttpPeer,
+    problems: &[ProblemId],
+) -> Result<Vec<Shown>, Failure> {
+    let bar = render::progress("problems repaired", Some(problems.len() as u64));
+    let (mut fewest, mut since) = (u64::MAX, Instant::now());
+    let left = loop {
+        let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
+        let repairable = left.iter().filter(|finding| matches!(finding.found, Found::Lacking { .. })).count();
+        bar.set_position(problems.len().saturating_sub(left.len()) as u64);
+        let entries = left.iter().map(entries).sum();
+        if entries < fewest {
+            (fewest, since) = (entries, Instant::now());
+        }
+        if repairable == 0 || since.elapsed() >= Duration::from_secs(args.wait) {
+            break left;
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    bar.finish_and_clear();
+    Ok(left.iter().map(|finding| Shown::of(name, finding)).collect())
+}
+
+fn entries(finding: &Finding) -> u64 {
+    match &finding.found {
+        Found::Lacking { there, here } => there.all().len().saturating_add(here.all().len()),
+        Found::Unseen { .. } | Found::LinkLost { .. } => 0,
+    }
+}
+
+async fn still_differing(
+    site: &Site,
+    name: &SiteName,
+    peer: &HttpPeer,
+    problems: &[ProblemId],
+) -> Result<Vec<Shown>, Failure> {
+    let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
+    // What is gone there for good is no longer counted here, and that is all there is to it.
+    let is_open = |finding: &&Finding| !matches!(&finding.found, Found::Unseen { exchanged } if exchanged.is_empty());
+    Ok(left.iter().filter(is_open).map(|finding| Shown::of(name, finding)).collect())
+}
+
+/// A peer that dials us: what its receipts and comparisons told is sent again, and the door is held open for it.
+async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exit, Failure> {
+    let (name, learnt) = (&args.peer, site.cache.learnt());
+    let asked = |problem: &ProblemId| args.problems.is_empty() || args.problems.contains(problem);
+    let told = learnt.diverged.iter().filter(|(of, problem, _)| of == name && asked(problem));
+    let there: Vec<Loss> = told
+        .filter_map(|(_, problem, entries)| {
+            Some((problem.clone(), Missing { origins: origins(entries)?, texts: vec![] }))
+        })
+        .collect();
+    let entries: u64 = there.iter().map(|(_, missing)| missing.origins.len()).sum();
+    let text = format!(
+        "{name} dials this site, so it is compared from there. By what it last told it lacks {} of {}.",
+        count(entries, "entry"),
+        count(there.len() as u64, "problem")
+    );
+    say(&screen.prose(&text))?;
+    if args.dry_run {
+        return Ok(if there.is_empty() { Exit::Done } else { Exit::Person });
+    }
+    if !is_agreed(args)? {
+        return Ok(Exit::Left);
+    }
+    let rows: u64 = record(&site.bridge, name, &there, args.accept).await?.iter().sum();
+    let what = if args.accept { "recorded as meant" } else { "sent again by the running bridge" };
+    say(&format!("{} {what}.", count(rows, "row")))?;
+    if args.accept {
+        return Ok(Exit::Done);
+    }
+    let _door = lock::repair(&site.config.path, name)?;
+    if !lock::is_running(&site.config.path) {
+        let next = "start `landbridge run`, then repair again";
+        return Err(Failure::new(Exit::Left, format!("no bridge runs here that {name} could dial"), next));
+    }
+    let text = format!(
+        "Until this command ends (Ctrl-C, or after {} s), {name} may give back what this site wrote itself. Its operator \
+         now runs `landbridge repair --peer {}` there.",
+        args.wait,
+        site.name()
+    );
+    say(&screen.prose(&text))?;
+    let ended = tokio::time::timeout(Duration::from_secs(args.wait), tokio::signal::ctrl_c()).await;
+    if let Ok(Err(error)) = ended {
+        tracing::warn!("Ctrl-C is not noticed here: {error}");
+    }
+    Ok(Exit::Done)
+}
+
+/// `1/2-3; N/7` as the cache has it.
+fn origins(entries: &str) -> Option<OriginSet> {
+    let site = |part: &str| {
+        let (site, ids) = part.split_once('/')?;
+        Some((site.parse().ok()?, ids.parse().ok()?))
+    };
+    let sets: Option<std::collections::BTreeMap<_, _>> = entries.split("; ").map(site).collect();
+    sets.map(OriginSet::from)
+}
+
+fn differences(name: &SiteName, shown: &[Shown], screen: Screen) -> String {
+    if shown.is_empty() {
+        return screen.paint(Tone::Good, &format!("{name} and this site agree. There is nothing to repair."));
+    }
+    let head = format!("{name} and this site differ in {}:", count(shown.len() as u64, "problem"));
+    format!("{}\n{}", screen.paint(Tone::Strong, &head), table(name, shown, screen))
+}
+
+fn sentence(name: &SiteName, summary: &Summary) -> String {
+    let (again, back) = (count(summary.rows_again, "row"), count(summary.rows_back, "row"));
+    let done = if summary.accepted {
+        format!("Recorded as meant: {again} that {name} lost, and {back} that this site lost.")
+    } else {
+        format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again.")
+    };
+    match &summary.left[..] {
+        [] => format!("{done} Both agree now."),
+        left => format!(
+            "{done} Not in step yet: {}. What {name} wrote itself it takes back only while its operator runs `landbridge \
+             repair --peer` this site there; `landbridge status` shows what it refuses.",
+            count(left.len() as u64, "problem")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_cache_has_reads_back() {
+        let set = origins("1/2-3; N/7").unwrap();
+        assert_eq!(set.to_string(), "1/2-3; N/7");
+        assert!(origins("").is_none() && origins("1/3-2").is_none());
+    }
+}

@@ -1,0 +1,296 @@
+//! What two sites lack of what they exchanged (DESIGN §5): the account that one gives of a problem, what the other lacks
+//! of it, and which rows are therefore to be recorded as lost.
+//!
+//! A site says itself what it lacks, since only it knows what it deleted on purpose: a row that is gone while a marker
+//! still names it is no loss. Nothing here decides whether anything is sent again; that is an operator's word.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::entry::{Digest, Row};
+use crate::id::{Origin, ProblemId, SiteName, WorkId};
+use crate::id_set::{IdSet, OriginSet};
+use crate::ledger::Ledger;
+use crate::message::{Account, Belief, Believed, Missing, Text};
+
+/// One problem at this site, as far as one peer is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// What the markers say.
+    pub ledger: &'a Ledger,
+    /// All rows in ascending order; `open` speaks of the peer.
+    pub rows: &'a [Row],
+    /// The peer.
+    pub peer: &'a SiteName,
+    /// Whether the peer is also sent what other sites wrote.
+    pub relay: bool,
+}
+
+impl View<'_> {
+    /// Whether the peer may be told of this row: it holds it, wrote it, or may see it.
+    pub fn tells(&self, row: &Row) -> bool {
+        let Self { ledger, peer, relay, .. } = self;
+        if ledger.is_marker(row.work) {
+            return false;
+        }
+        let may_see = row.open && (ledger.is_own(row.work) || (*relay && !ledger.stays(row.work)));
+        may_see || ledger.exchanged_row(peer, row.work) || ledger.origin(row.work).site == **peer
+    }
+
+    /// What this site believes that the two exchanged; nothing where there is nothing to compare.
+    pub fn belief(&self) -> Option<Believed> {
+        let exchanged = self.ledger.exchanged(self.peer);
+        let compare = !self.told().is_empty() && (self.is_double() || self.is_unreceipted());
+        let any = compare || !exchanged.is_empty();
+        any.then(|| Believed { names: self.names(), belief: Belief::of(&exchanged), compare })
+    }
+
+    /// What the two sites call the problem.
+    pub fn names(&self) -> BTreeMap<SiteName, ProblemId> {
+        let mut names = self.ledger.names();
+        names.retain(|site, _| site == self.peer || site == self.ledger.site());
+        names
+    }
+
+    fn is_double(&self) -> bool {
+        self.ledger.doubles(self.rows).next().is_some()
+    }
+
+    /// Whether an entry that the peer wrote is here without a receipt between the two.
+    fn is_unreceipted(&self) -> bool {
+        self.rows.iter().any(|row| self.is_theirs(row) && !self.ledger.exchanged_row(self.peer, row.work))
+    }
+
+    /// Whether the peer wrote the entry in `row`, and has not lost it on purpose.
+    fn is_theirs(&self, row: &Row) -> bool {
+        let Self { ledger, peer, .. } = self;
+        let is_meant = ledger.adopted(peer, row.work) && !ledger.exchanged_row(peer, row.work);
+        ledger.origin(row.work).site == **peer && !is_meant
+    }
+
+    /// The rows whose digests belong into the account.
+    fn told(&self) -> BTreeSet<WorkId> {
+        let doubles: HashSet<_> = self.ledger.doubles(self.rows).flat_map(|(_, rows)| rows).collect();
+        let is_told = |row: &&Row| self.tells(row) && (doubles.contains(&row.work) || self.is_theirs(row));
+        self.rows.iter().filter(is_told).map(|row| row.work).collect()
+    }
+
+    /// The rows whose texts are needed for the account of this site and, where `theirs` is given, for what it lacks of
+    /// that.
+    pub fn lookups(&self, theirs: Option<&Account>) -> BTreeSet<WorkId> {
+        let mut rows = self.told();
+        for text in theirs.iter().flat_map(|account| &account.texts) {
+            rows.extend(self.here(&text.origin).filter(|row| self.tells(row)).map(|row| row.work));
+        }
+        rows
+    }
+
+    /// The account of this site. `digests` has the rows that [`View::lookups`] named.
+    pub fn account(&self, digests: &BTreeMap<WorkId, Digest>) -> Account {
+        let text = |row: WorkId| Some(Text { origin: self.ledger.origin(row), digest: *digests.get(&row)? });
+        Account {
+            names: self.names(),
+            exchanged: self.ledger.exchanged(self.peer),
+            texts: self.told().into_iter().filter_map(text).collect(),
+        }
+    }
+
+    /// What of the peer's account this site lacks. A row that the peer may not be told of answers as one that is not here.
+    pub fn lacks(&self, theirs: &Account, digests: &BTreeMap<WorkId, Digest>) -> Missing {
+        let mut known = self.gone();
+        let told = self.rows.iter().filter(|row| self.tells(row));
+        told.for_each(|row| known.insert(&self.ledger.origin(row.work)));
+        let mut origins = theirs.exchanged.clone();
+        origins.subtract(&known);
+
+        let gone = self.gone();
+        let has = |text: &Text| {
+            let same = |row: &Row| self.tells(row) && digests.get(&row.work) == Some(&text.digest);
+            gone.contains(&text.origin) || self.here(&text.origin).any(same)
+        };
+        let texts = theirs.texts.iter().filter(|text| !origins.contains(&text.origin) && !has(text));
+        let texts = texts.cloned().collect();
+        Missing { origins, texts }
+    }
+
+    /// The rows that the peer is recorded to hold and says that it lost. Only what receipts cover or what it wrote itself
+    /// counts: an operator's word that it holds an entry is not taken back by it. `digests` as in [`View::lost_lookups`].
+    pub fn lost_rows(&self, missing: &Missing, digests: &BTreeMap<WorkId, Digest>) -> IdSet {
+        let (ledger, peer) = (self.ledger, self.peer);
+        let texts: HashSet<_> = missing.texts.iter().collect();
+        let is_lost = |row: WorkId| {
+            let origin = ledger.origin(row);
+            missing.origins.contains(&origin)
+                || digests.get(&row).is_some_and(|digest| texts.contains(&Text { origin, digest: *digest }))
+        };
+        let mut rows: IdSet = self.rows.iter().map(|row| row.work).filter(|row| self.is_held(*row)).collect();
+        rows.extend(&ledger.exchanged_rows(peer));
+        rows.iter().filter(|row| !ledger.is_marker(*row) && is_lost(*row)).collect()
+    }
+
+    /// The rows whose texts [`View::lost_rows`] needs.
+    pub fn lost_lookups(&self, missing: &Missing) -> BTreeSet<WorkId> {
+        let here = missing.texts.iter().flat_map(|text| self.here(&text.origin));
+        here.map(|row| row.work).filter(|row| self.is_held(*row)).collect()
+    }
+
+    fn is_held(&self, row: WorkId) -> bool {
+        let wrote = self.ledger.origin(row).site == *self.peer && self.ledger.holds(self.peer, row);
+        self.ledger.exchanged_row(self.peer, row) || (wrote && !self.ledger.adopted(self.peer, row))
+    }
+
+    fn here(&self, origin: &Origin) -> impl Iterator<Item = &Row> {
+        let at = |work: WorkId| self.rows.binary_search_by_key(&work, |row| row.work).ok();
+        self.ledger.rows_of(origin).into_iter().filter_map(move |work| at(work).and_then(|at| self.rows.get(at)))
+    }
+
+    /// The origins of rows that are not here any more although a marker names them: they were deleted, not lost.
+    fn gone(&self) -> OriginSet {
+        let mut rows = self.ledger.named_rows();
+        rows.subtract(&self.rows.iter().map(|row| row.work).collect());
+        let mut gone = OriginSet::new();
+        rows.iter().for_each(|row| gone.insert(&self.ledger.origin(row)));
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::marker::Marker;
+    use crate::scribe::Scribe;
+    use crate::seal::Keyring;
+
+    fn site(s: &str) -> SiteName {
+        s.parse().unwrap()
+    }
+
+    struct Desk {
+        ledger: Ledger,
+        rows: Vec<Row>,
+        digests: BTreeMap<WorkId, Digest>,
+    }
+
+    /// Problem ABC at `name`, its rows numbered from 1. Texts that read as markers are sealed, `-` ones are not open,
+    /// `gone` ones are not here.
+    fn desk(name: &str, texts: &[&str]) -> Desk {
+        let (p, scribe) = ("ABC".parse().unwrap(), Scribe::new(site(name), "h", vec![], Keyring::new([1; 32]), None));
+        let (mut rows, mut digests) = (Vec::new(), BTreeMap::new());
+        for (i, text) in texts.iter().enumerate().filter(|(_, text)| **text != "gone") {
+            let work = WorkId::new(i as i64 + 1).unwrap();
+            let marker = Marker::parse(text, "copy in system")
+                .map(|m| scribe.write(&p, m, &Default::default()).unwrap().remove(0));
+            digests.insert(work, Digest::of(text.trim_start_matches('-')));
+            rows.push(Row { work, marker, open: !text.starts_with('-'), bytes: text.len() as u64 });
+        }
+        Desk { ledger: Ledger::fold(&scribe, &p, &rows), rows, digests }
+    }
+
+    impl Desk {
+        fn view<'a>(&'a self, peer: &'a SiteName) -> View<'a> {
+            View { ledger: &self.ledger, rows: &self.rows, peer, relay: true }
+        }
+
+        /// What this site lacks of what `other` tells it.
+        fn lacks(&self, other: &Desk) -> Missing {
+            let (me, you) = (self.ledger.site(), other.ledger.site());
+            let theirs = other.view(me).account(&other.digests);
+            self.view(you).lacks(&theirs, &self.digests)
+        }
+
+        fn lost_rows(&self, other: &Desk, missing: &Missing) -> String {
+            self.view(other.ledger.site()).lost_rows(missing, &self.digests).to_string()
+        }
+    }
+
+    fn shown(missing: &Missing) -> String {
+        let texts: Vec<_> = missing.texts.iter().map(|text| text.origin.to_string()).collect();
+        format!("{}|{}", missing.origins, texts.join(" "))
+    }
+
+    #[test]
+    fn two_sites_that_agree_lack_nothing() {
+        let one = desk("1", &["a", "copy in system N: 1", "b", "copy in system N: 3 from 3"]);
+        let n = desk("N", &["a", "copy in system 1: 1 from 1", "b", "copy in system 1: 3"]);
+        assert!(one.lacks(&n).is_empty() && n.lacks(&one).is_empty());
+        assert_eq!(one.view(&site("N")).belief().unwrap().belief, n.view(&site("1")).belief().unwrap().belief);
+    }
+
+    #[test]
+    fn a_restored_receiver_lacks_what_it_got_and_what_it_wrote_since() {
+        let one = desk("1", &["a", "b", "copy in system N: 1-2", "c", "copy in system N: 4 from 4"]);
+        let n = desk("N", &["a", "copy in system 1: 1 from 1"]);
+        let missing = n.lacks(&one);
+        assert_eq!(shown(&missing), "1/2; N/4|");
+        assert_eq!(one.lost_rows(&n, &missing), "2,4");
+        assert!(one.lacks(&n).is_empty());
+    }
+
+    #[test]
+    fn a_number_that_was_given_out_again_after_a_restore_does_not_hide_the_old_text() {
+        let one = desk("1", &["old", "copy in system N: 1 from 7", "new", "copy in system N: 3 from 7"]);
+        let texts = ["gone", "gone", "gone", "gone", "gone", "gone", "new", "copy in system 1: 7"];
+        let n = desk("N", &texts);
+        let missing = n.lacks(&one);
+        assert_eq!(shown(&missing), "|N/7");
+        assert_eq!(one.lost_rows(&n, &missing), "1");
+        assert!(one.view(&site("N")).belief().unwrap().compare, "though the beliefs agree");
+    }
+
+    #[test]
+    fn an_entry_that_came_by_another_way_is_missed_by_who_wrote_it() {
+        let one = desk("1", &["by way of C", "copy in system C: 1 from N/4"]);
+        let n = desk("N", &[]);
+        assert!(one.view(&site("N")).belief().unwrap().compare);
+        let missing = n.lacks(&one);
+        assert_eq!(shown(&missing), "|N/4");
+        assert_eq!(one.lost_rows(&n, &missing), "1");
+    }
+
+    #[test]
+    fn what_was_deleted_on_purpose_is_no_loss() {
+        let one = desk("1", &["a", "copy in system N: 1", "b", "copy in system N: 3 from 3"]);
+        let n = desk("N", &["gone", "copy in system 1: 1 from 1", "gone", "copy in system 1: 3"]);
+        assert!(n.lacks(&one).is_empty(), "its markers are still there");
+    }
+
+    #[test]
+    fn a_loss_that_is_meant_is_told_no_more() {
+        let one = desk("1", &["a", "copy in system N: 1 from 4", "copy in system N: lost 1; adopted 1"]);
+        let n = desk("N", &[]);
+        assert!(n.lacks(&one).is_empty());
+        assert!(one.view(&site("N")).belief().is_none());
+    }
+
+    #[test]
+    fn a_guessed_digest_of_a_hidden_row_answers_as_a_wrong_one() {
+        let n = desk("N", &["-PIN 8342"]);
+        let guess = |text: &str| Account {
+            texts: vec![Text { origin: "N/1".parse().unwrap(), digest: Digest::of(text) }],
+            ..Account::default()
+        };
+        let one = site("1");
+        let answer = |text| n.view(&one).lacks(&guess(text), &n.digests);
+        assert_eq!(shown(&answer("PIN 8342")), shown(&answer("PIN 0000")));
+        assert!(!n.view(&one).lookups(Some(&guess("PIN 8342"))).contains(&WorkId::MIN));
+    }
+
+    #[test]
+    fn a_peer_that_claims_everything_costs_a_range() {
+        let n = desk("N", &["a", "copy in system 1: 1"]);
+        let all: BTreeMap<_, _> = [(site("N"), IdSet::all()), (site("1"), IdSet::all())].into();
+        let claim = Account { exchanged: all.into(), ..Account::default() };
+        let lacked = n.view(&site("1")).lacks(&claim, &n.digests);
+        assert_eq!(shown(&lacked), "1/1-9223372036854775807; N/2-9223372036854775807|");
+        assert_eq!(n.view(&site("1")).lost_rows(&lacked, &n.digests).to_string(), "");
+    }
+
+    #[test]
+    fn an_operators_word_is_not_taken_back_by_the_peer() {
+        let n = desk("N", &["a", "copy in system 1: adopted 1"]);
+        let all = Missing {
+            origins: [(site("N"), IdSet::all())].into_iter().collect::<BTreeMap<_, _>>().into(),
+            texts: vec![],
+        };
+        assert_eq!(n.view(&site("1")).lost_rows(&all, &n.digests).to_string(), "");
+    }
+}

@@ -1,0 +1,178 @@
+//! What follows from a loss, on an operator's word (DESIGN §5, `repair`): `lost` markers for what a peer no longer has,
+//! so that it is owed again; and telling a peer what this site lost, so that it does the same.
+//!
+//! A loss that is meant (something was deleted on purpose) is recorded as `lost` and `adopted` at once: nothing is owed,
+//! and no receipt is counted any more, so that the beliefs of the two sites agree again.
+
+use landbridge_core::message::{Lost, LostOf, Missing, WIRE};
+use landbridge_core::{Group, ProblemId, SiteName};
+
+use crate::append::{append_and_read_back, unless_taken};
+use crate::bridge::{Bridge, Event, shards};
+use crate::error::{PeerError, StoreError};
+use crate::exchange::Failure;
+use crate::ports::{Compares, Mode};
+use crate::settle::markers;
+use crate::verify::{Finding, Found, read_digests, sides};
+
+/// Entries of a problem that a site lost.
+pub type Loss = (ProblemId, Missing);
+
+/// What the peer lost of the problems of these findings.
+pub fn lost_there(findings: &[Finding]) -> Vec<Loss> {
+    losses(findings, |found| match found {
+        Found::Lacking { there, .. } => there.clone(),
+        Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
+    })
+}
+
+/// What this site lost of them.
+pub fn lost_here(findings: &[Finding]) -> Vec<Loss> {
+    losses(findings, |found| match found {
+        Found::Lacking { here, .. } => here.clone(),
+        Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
+    })
+}
+
+fn losses(findings: &[Finding], of: impl Fn(&Found) -> Missing) -> Vec<Loss> {
+    let losses = findings.iter().map(|finding| (finding.problem.clone(), of(&finding.found)));
+    losses.filter(|(_, missing)| !missing.is_empty()).collect()
+}
+
+/// Records that `peer` lost these entries, and says for each problem how many rows that were. They are owed again, or not,
+/// where the loss is `meant`. A suspended problem is left alone.
+///
+/// # Errors
+/// [`StoreError`] of the database; of the problems before it in `losses` the loss may be recorded already, which recording
+/// it once more does not change.
+pub async fn record(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: bool) -> Result<Vec<u64>, StoreError> {
+    let mut rows = Vec::with_capacity(losses.len());
+    for some in losses.chunks(bridge.limits.batch_problems_max.max(1)) {
+        rows.extend(record_apart(bridge, peer, some, meant).await?);
+    }
+    if meant {
+        for (problem, _) in losses {
+            bridge.observer.event(&Event::Diverged { peer, problem, missing: &Default::default() });
+        }
+    }
+    Ok(rows)
+}
+
+/// One transaction, halved where the table does not take a marker: one that nobody can write keeps no other back.
+async fn record_apart(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: bool) -> Result<Vec<u64>, StoreError> {
+    let mut tries = 1;
+    let failed = loop {
+        match unless_taken(record_once(bridge, peer, losses, meant).await, &mut tries) {
+            Ok(Some(rows)) => return Ok(rows),
+            Ok(None) => {}
+            Err(failed) => break failed,
+        }
+    };
+    if !matches!(failed, StoreError::Row { .. }) || losses.len() < 2 {
+        return Err(failed);
+    }
+    let (first, second) = losses.split_at(losses.len() / 2);
+    let first = Box::pin(record_apart(bridge, peer, first, meant)).await;
+    let second = Box::pin(record_apart(bridge, peer, second, meant)).await?;
+    let mut rows = first?;
+    rows.extend(second);
+    Ok(rows)
+}
+
+async fn record_once(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: bool) -> Result<Vec<u64>, StoreError> {
+    let problems: Vec<_> = losses.iter().map(|(problem, _)| problem.clone()).collect();
+    let mut txn = bridge.store.begin(Mode::Write).await?;
+    txn.lock(&shards(&problems)).await?;
+    let read = txn.rows(&problems, Some(peer)).await?;
+    let sides = sides(bridge, &problems, read);
+    let views = || sides.iter().map(|side| side.view(bridge, peer)).zip(losses);
+    let wanted = views().map(|(view, (_, missing))| view.lost_lookups(missing)).collect();
+    let digests = read_digests(txn.as_mut(), &sides, wanted).await?;
+
+    let (mut appends, mut rows) = (Vec::new(), Vec::new());
+    for ((view, (_, missing)), digests) in views().zip(&digests) {
+        if !view.ledger.unverified().is_empty() {
+            rows.push(0);
+            continue;
+        }
+        let lost = view.lost_rows(missing, digests);
+        rows.push(lost.len());
+        if lost.is_empty() {
+            continue;
+        }
+        let mut marker = view.ledger.marker_for(peer, &Default::default());
+        marker.say(Group::Lost, lost.clone());
+        if meant {
+            marker.say(Group::Adopted, lost);
+        }
+        appends.extend(markers(bridge, view.ledger, peer, marker)?);
+    }
+    if !appends.is_empty() {
+        append_and_read_back(txn.as_mut(), &appends).await?;
+        txn.commit().await?;
+    }
+    Ok(rows)
+}
+
+/// Tells `name` what this site lost, and says for each problem how many rows it will send again (or, where the loss is
+/// `meant`, count no more).
+///
+/// # Errors
+/// [`Failure`] of either end.
+pub async fn tell_lost(
+    bridge: &Bridge,
+    name: &SiteName,
+    peer: &dyn Compares,
+    losses: &[Loss],
+    meant: bool,
+) -> Result<Vec<u64>, Failure> {
+    let mut rows = Vec::with_capacity(losses.len());
+    for some in losses.chunks(bridge.limits.batch_problems_max.max(1)) {
+        let named = names(bridge, name, some).await?;
+        let problems = some.iter().zip(named).map(|((_, lost), names)| LostOf { names, lost: lost.clone() }).collect();
+        let (from, to, history) = (bridge.site().clone(), name.clone(), bridge.history.clone());
+        let answer = peer.lost(Lost { wire: WIRE, from, to, history, meant, problems }).await?;
+        if answer.rows.len() != some.len() {
+            let what = "it answered another number of problems than it was told of";
+            return Err(PeerError::Protocol(what.to_owned()).into());
+        }
+        rows.extend(answer.rows);
+    }
+    if meant {
+        for (problem, _) in losses {
+            bridge.observer.event(&Event::LostHere { peer: name, problem, missing: &Default::default() });
+        }
+    }
+    Ok(rows)
+}
+
+/// What the two sites call these problems.
+async fn names(
+    bridge: &Bridge,
+    peer: &SiteName,
+    losses: &[Loss],
+) -> Result<Vec<std::collections::BTreeMap<SiteName, ProblemId>>, StoreError> {
+    let problems: Vec<_> = losses.iter().map(|(problem, _)| problem.clone()).collect();
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let read = txn.rows(&problems, Some(peer)).await?;
+    Ok(sides(bridge, &problems, read).iter().map(|side| side.view(bridge, peer).names()).collect())
+}
+
+/// The answer to [`Compares::lost`]: what `from` says that it lost is recorded, and for each problem told how many rows
+/// that concerns. The problems here come back too.
+pub(crate) async fn take_lost(
+    bridge: &Bridge,
+    from: &SiteName,
+    problems: &[LostOf],
+    meant: bool,
+) -> Result<(Vec<ProblemId>, Vec<u64>), StoreError> {
+    let found = crate::verify::meant(bridge, from, problems.iter().map(|of| &of.names)).await?;
+    let losses: Vec<_> = found
+        .iter()
+        .zip(problems)
+        .filter_map(|(problem, of)| problem.clone().map(|problem| (problem, of.lost.clone())))
+        .collect();
+    let mut recorded = record(bridge, from, &losses, meant).await?.into_iter();
+    let rows = found.iter().map(|found| found.as_ref().and_then(|_| recorded.next()).unwrap_or(0)).collect();
+    Ok((losses.into_iter().map(|(problem, _)| problem).collect(), rows))
+}

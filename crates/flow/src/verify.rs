@@ -1,0 +1,442 @@
+//! Comparing what two sites hold (DESIGN §5, `verify`): first count and sum of each problem, then only the problems that
+//! differ, entry by entry. Nothing is changed and no text travels.
+//!
+//! ```text
+//! verify    pages of what the peer believes     ◄── beliefs     core/account   belief
+//!           and of our own problems that it does not name
+//! compare   of those that differ, our account   ──► accounts    core/account   account, lacks
+//!           ◄── its account, and what it lacks of ours
+//!           what we lack of its account, read again after the answer
+//! ```
+//!
+//! Each site says itself what it lacks, of what it has when it is asked: what is still on its way is therefore no loss.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use landbridge_core::account::View;
+use landbridge_core::message::{Account, Answered, Beliefs, Compare, Missing, Verify, WIRE};
+use landbridge_core::{Digest, Ledger, OriginSet, ProblemId, ProblemName, SiteName, WorkId};
+
+use crate::bridge::{Bridge, Event};
+use crate::error::{PeerError, StoreError};
+use crate::exchange::Failure;
+use crate::ports::{Compares, Mode, ProblemRows, Txn};
+use crate::survey::{PAGE_PROBLEMS, page};
+
+/// Problems of one comparison.
+const COMPARED_PROBLEMS_MAX: usize = 200;
+/// Rows of one comparison; a problem with more goes alone.
+const COMPARED_ROWS_MAX: usize = 20_000;
+/// Findings of one verification: a peer that lists problems without end is not believed beyond.
+pub const FINDINGS_MAX: usize = 100_000;
+
+/// A problem in which two sites do not hold the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The problem here.
+    pub problem: ProblemId,
+    /// What differs.
+    pub found: Found,
+}
+
+/// How a problem differs between two sites.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// Both sites have the problem; one or both lack entries.
+    Lacking {
+        /// What the peer lacks of what this site has or gave.
+        there: Missing,
+        /// What this site lacks of what the peer has or gave.
+        here: Missing,
+    },
+    /// The peer shows no such problem any more: it is gone there, or hidden from this site.
+    Unseen {
+        /// What was exchanged of it.
+        exchanged: OriginSet,
+    },
+    /// The two sites do not agree on which problem belongs to this one.
+    LinkLost {
+        /// What the peer calls its problem, as far as it says so.
+        theirs: Option<ProblemId>,
+    },
+}
+
+/// Compares everything that this site and `name` exchanged. `progress` is told how many problems were looked at.
+///
+/// # Errors
+/// [`Failure`] of either end; nothing is told to the observer then.
+pub async fn verify(
+    bridge: &Bridge,
+    name: &SiteName,
+    peer: &dyn Compares,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    let (mut named, mut looked_at, mut after) = (HashSet::new(), 0, None);
+    loop {
+        let beliefs = peer.verify(ask(bridge, name, after.clone())).await?;
+        let differing = differing(bridge, name, &beliefs, &mut named, &mut findings).await?;
+        findings.extend(compare_quietly(bridge, name, peer, &differing).await?);
+        looked_at += beliefs.problems.len();
+        progress(looked_at);
+        if findings.len() > FINDINGS_MAX {
+            let what = format!("it names more than {FINDINGS_MAX} problems that differ; verify some by name");
+            return Err(PeerError::Protocol(what).into());
+        }
+        match beliefs.after {
+            Some(next) if after.as_ref() != Some(&next) => after = Some(next),
+            _ => break,
+        }
+    }
+    let mut after = None;
+    loop {
+        let problems = page(bridge, after.as_ref()).await?;
+        let unnamed: Vec<_> = problems.iter().filter(|problem| !named.contains(&key(problem))).cloned().collect();
+        let ours = views(bridge, name, &unnamed, |view| view.belief().is_some()).await?;
+        let unnamed: Vec<_> =
+            unnamed.into_iter().zip(ours).filter(|(_, any)| *any).map(|(problem, _)| problem).collect();
+        findings.extend(compare_quietly(bridge, name, peer, &unnamed).await?);
+        looked_at += unnamed.len();
+        progress(looked_at);
+        match problems.into_iter().next_back() {
+            Some(last) => after = Some(last),
+            None => break,
+        }
+    }
+    bridge.observer.event(&Event::Verified { peer: name });
+    findings.iter().for_each(|finding| tell(bridge, name, finding));
+    Ok(findings)
+}
+
+/// Compares these problems alone, however the beliefs stand.
+///
+/// # Errors
+/// [`Failure`] of either end; nothing is told to the observer then.
+pub async fn compare(
+    bridge: &Bridge,
+    name: &SiteName,
+    peer: &dyn Compares,
+    problems: &[ProblemId],
+) -> Result<Vec<Finding>, Failure> {
+    let findings = compare_quietly(bridge, name, peer, problems).await?;
+    let differing: HashSet<_> = findings.iter().map(|finding| &finding.problem).collect();
+    for problem in problems.iter().filter(|problem| !differing.contains(problem)) {
+        let nothing = Found::Lacking { there: Missing::default(), here: Missing::default() };
+        tell(bridge, name, &Finding { problem: problem.clone(), found: nothing });
+    }
+    findings.iter().for_each(|finding| tell(bridge, name, finding));
+    Ok(findings)
+}
+
+async fn compare_quietly(
+    bridge: &Bridge,
+    name: &SiteName,
+    peer: &dyn Compares,
+    problems: &[ProblemId],
+) -> Result<Vec<Finding>, Failure> {
+    let (mut findings, mut rest) = (Vec::new(), problems);
+    while !rest.is_empty() {
+        let some = rest.get(..COMPARED_PROBLEMS_MAX).unwrap_or(rest);
+        let (asked, accounts) = read_accounts(bridge, name, some).await?;
+        rest = rest.get(asked.len()..).unwrap_or_default();
+        findings.extend(compare_accounts(bridge, name, peer, asked, accounts).await?);
+    }
+    Ok(findings)
+}
+
+/// What a finding means for `status`.
+fn tell(bridge: &Bridge, peer: &SiteName, finding: &Finding) {
+    let problem = &finding.problem;
+    match &finding.found {
+        Found::Lacking { there, here } => {
+            bridge.observer.event(&Event::Diverged { peer, problem, missing: &there.all() });
+            bridge.observer.event(&Event::LostHere { peer, problem, missing: &here.all() });
+        }
+        Found::Unseen { exchanged } => {
+            bridge.observer.event(&Event::Diverged { peer, problem, missing: exchanged });
+        }
+        Found::LinkLost { .. } => {}
+    }
+}
+
+fn ask(bridge: &Bridge, name: &SiteName, after: Option<ProblemId>) -> Verify {
+    let (from, to, history) = (bridge.site().clone(), name.clone(), bridge.history.clone());
+    Verify { wire: WIRE, from, to, history, after }
+}
+
+fn key(problem: &ProblemId) -> u64 {
+    Digest::of(problem.as_str()).short()
+}
+
+/// Of a page of what the peer believes, the problems here that have to be compared. `named` takes all that it named.
+async fn differing(
+    bridge: &Bridge,
+    name: &SiteName,
+    beliefs: &Beliefs,
+    named: &mut HashSet<u64>,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<ProblemId>, StoreError> {
+    let here = beliefs.problems.iter().map(|believed| (here(bridge, name, &believed.names), believed));
+    let (mut problems, mut theirs) = (Vec::new(), Vec::new());
+    for (problem, believed) in here {
+        // Of a problem that is linked with none here, nothing here is missing.
+        let Some(problem) = problem else { continue };
+        if named.insert(key(&problem)) {
+            problems.push(problem);
+            theirs.push(believed);
+        }
+    }
+    let ours = views(bridge, name, &problems, |view| (view.belief(), is_linked_as(bridge, view.ledger, name))).await?;
+    let mut differing = Vec::new();
+    for ((problem, believed), (ours, linked)) in problems.into_iter().zip(theirs).zip(ours) {
+        if !linked.agrees(believed.names.get(name)) {
+            findings.push(Finding { problem, found: Found::LinkLost { theirs: believed.names.get(name).cloned() } });
+        } else if believed.compare || ours.as_ref().is_none_or(|o| o.compare || o.belief != believed.belief) {
+            differing.push(problem);
+        }
+    }
+    Ok(differing)
+}
+
+/// What a problem here calls a peer's.
+enum LinkedAs {
+    /// By the same id: sites number alike.
+    SameId,
+    /// As the markers say.
+    Linked(Option<ProblemId>),
+}
+
+impl LinkedAs {
+    fn agrees(&self, theirs: Option<&ProblemId>) -> bool {
+        match self {
+            LinkedAs::SameId => true,
+            LinkedAs::Linked(known) => known.is_some() && known.as_ref() == theirs,
+        }
+    }
+}
+
+fn is_linked_as(bridge: &Bridge, ledger: &Ledger, peer: &SiteName) -> LinkedAs {
+    if bridge.is_linked() { LinkedAs::Linked(ledger.name_of(peer).cloned()) } else { LinkedAs::SameId }
+}
+
+/// The problem here that a message of `peer` calls by these names. Its markers have still to confirm it.
+pub(crate) fn here(bridge: &Bridge, peer: &SiteName, names: &BTreeMap<SiteName, ProblemId>) -> Option<ProblemId> {
+    let (theirs, ours) = (names.get(peer), names.get(bridge.site()));
+    if !bridge.is_linked() {
+        return ours.or(theirs).filter(|problem| theirs.is_none_or(|theirs| theirs == *problem)).cloned();
+    }
+    let by_marker = || bridge.links.of(&ProblemName::new(peer.clone(), theirs?.clone()));
+    ours.cloned().or_else(by_marker)
+}
+
+/// The problems here that `peer` means by these names; nothing for one that is not here, that it may not see, or that is
+/// linked with another of its problems.
+pub(crate) async fn meant<'a>(
+    bridge: &Bridge,
+    peer: &SiteName,
+    names: impl Iterator<Item = &'a BTreeMap<SiteName, ProblemId>>,
+) -> Result<Vec<Option<ProblemId>>, StoreError> {
+    let names: Vec<_> = names.collect();
+    let found: Vec<_> = names.iter().map(|names| here(bridge, peer, names)).collect();
+    let problems: Vec<_> = found.iter().flatten().cloned().collect();
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let mut read = if problems.is_empty() { vec![] } else { txn.rows(&problems, Some(peer)).await? }.into_iter();
+    let is_meant = |(problem, names): (Option<ProblemId>, &BTreeMap<SiteName, ProblemId>)| {
+        let (problem, read) = (problem?, read.next()?);
+        let ledger = bridge.ledger(&problem, &read.rows);
+        (read.visible && is_linked_as(bridge, &ledger, peer).agrees(names.get(peer))).then_some(problem)
+    };
+    Ok(found.into_iter().zip(names).map(is_meant).collect())
+}
+
+/// What `look` makes of each of these problems, as one snapshot has them.
+async fn views<T>(
+    bridge: &Bridge,
+    peer: &SiteName,
+    problems: &[ProblemId],
+    look: impl Fn(&View<'_>) -> T,
+) -> Result<Vec<T>, StoreError> {
+    if problems.is_empty() {
+        return Ok(Vec::new());
+    }
+    let relay = bridge.peers.get(peer).is_some_and(|policy| policy.relay);
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let read = txn.rows(problems, Some(peer)).await?;
+    let looked_at = problems.iter().zip(read).map(|(problem, read)| {
+        let ledger = bridge.ledger(problem, &read.rows);
+        look(&View { ledger: &ledger, rows: &read.rows, peer, relay })
+    });
+    Ok(looked_at.collect())
+}
+
+/// The accounts of the first of these problems, as many as fit into one comparison, and those problems.
+async fn read_accounts(
+    bridge: &Bridge,
+    peer: &SiteName,
+    problems: &[ProblemId],
+) -> Result<(Vec<ProblemId>, Vec<Account>), StoreError> {
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let mut read = txn.rows(problems, Some(peer)).await?;
+    let (mut rows, mut fitting) = (0, 0);
+    for problem in &read {
+        rows += problem.rows.len();
+        if fitting > 0 && rows > COMPARED_ROWS_MAX {
+            break;
+        }
+        fitting += 1;
+    }
+    read.truncate(fitting);
+    let asked: Vec<_> = problems.iter().take(fitting).cloned().collect();
+    let sides = sides(bridge, &asked, read);
+    let digests = digests(bridge, txn.as_mut(), peer, &sides, &vec![None; sides.len()]).await?;
+    let accounts = sides.iter().zip(&digests).map(|(side, digests)| side.view(bridge, peer).account(digests));
+    Ok((asked, accounts.collect()))
+}
+
+async fn compare_accounts(
+    bridge: &Bridge,
+    name: &SiteName,
+    peer: &dyn Compares,
+    asked: Vec<ProblemId>,
+    accounts: Vec<Account>,
+) -> Result<Vec<Finding>, Failure> {
+    let exchanged: Vec<_> = accounts.iter().map(|account| account.exchanged.clone()).collect();
+    let (from, to, history) = (bridge.site().clone(), name.clone(), bridge.history.clone());
+    let answer = peer.compare(Compare { wire: WIRE, from, to, history, problems: accounts }).await?;
+    if answer.problems.len() != asked.len() {
+        let what = "it answered another number of problems than it was asked for";
+        return Err(PeerError::Protocol(what.to_owned()).into());
+    }
+    // What this site lacks is seen only now: what the peer says that we have, we had before it said so.
+    let theirs: Vec<_> = answer.problems.iter().map(|answered| answered.as_ref().map(|a| &a.account)).collect();
+    let lacking = lacking(bridge, name, &asked, &theirs).await?;
+    let mut findings = Vec::new();
+    for (((problem, answered), here), exchanged) in asked.into_iter().zip(answer.problems).zip(lacking).zip(exchanged) {
+        let found = match (answered, here) {
+            (Some(Answered { account, .. }), None) => Found::LinkLost { theirs: account.names.get(name).cloned() },
+            (Some(Answered { lacks: there, .. }), Some(here)) if !there.is_empty() || !here.is_empty() => {
+                Found::Lacking { there, here }
+            }
+            (None, _) if !exchanged.is_empty() => Found::Unseen { exchanged },
+            _ => continue,
+        };
+        findings.push(Finding { problem, found });
+    }
+    Ok(findings)
+}
+
+/// What this site lacks of the peer's accounts; nothing where the two do not mean the same problem.
+async fn lacking(
+    bridge: &Bridge,
+    peer: &SiteName,
+    problems: &[ProblemId],
+    theirs: &[Option<&Account>],
+) -> Result<Vec<Option<Missing>>, StoreError> {
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let read = txn.rows(problems, Some(peer)).await?;
+    let sides = sides(bridge, problems, read);
+    let digests = digests(bridge, txn.as_mut(), peer, &sides, theirs).await?;
+    let lacking = sides.iter().zip(&digests).zip(theirs).map(|((side, digests), theirs)| match theirs {
+        Some(theirs) if is_linked_as(bridge, &side.ledger, peer).agrees(theirs.names.get(peer)) => {
+            Some(side.view(bridge, peer).lacks(theirs, digests))
+        }
+        Some(_) => None,
+        None => Some(Missing::default()),
+    });
+    Ok(lacking.collect())
+}
+
+/// One problem at this site.
+pub(crate) struct Side {
+    pub(crate) ledger: Ledger,
+    pub(crate) read: ProblemRows,
+}
+
+impl Side {
+    pub(crate) fn view<'a>(&'a self, bridge: &Bridge, peer: &'a SiteName) -> View<'a> {
+        let relay = bridge.peers.get(peer).is_some_and(|policy| policy.relay);
+        View { ledger: &self.ledger, rows: &self.read.rows, peer, relay }
+    }
+}
+
+pub(crate) fn sides(bridge: &Bridge, problems: &[ProblemId], read: Vec<ProblemRows>) -> Vec<Side> {
+    let side = |(problem, read): (&ProblemId, ProblemRows)| Side { ledger: bridge.ledger(problem, &read.rows), read };
+    problems.iter().zip(read).map(side).collect()
+}
+
+/// The digests that accounts of these problems need, and what is lacked of `theirs`.
+async fn digests(
+    bridge: &Bridge,
+    txn: &mut dyn Txn,
+    peer: &SiteName,
+    sides: &[Side],
+    theirs: &[Option<&Account>],
+) -> Result<Vec<BTreeMap<WorkId, Digest>>, StoreError> {
+    let wanted = sides.iter().zip(theirs).map(|(side, theirs)| side.view(bridge, peer).lookups(*theirs));
+    read_digests(txn, sides, wanted.collect()).await
+}
+
+/// The digests of these rows' texts, all in one reading.
+pub(crate) async fn read_digests(
+    txn: &mut dyn Txn,
+    sides: &[Side],
+    wanted: Vec<BTreeSet<WorkId>>,
+) -> Result<Vec<BTreeMap<WorkId, Digest>>, StoreError> {
+    let rows: Vec<_> = sides
+        .iter()
+        .zip(&wanted)
+        .flat_map(|(side, rows)| rows.iter().map(|row| (side.ledger.problem().clone(), *row)))
+        .collect();
+    let mut bodies = if rows.is_empty() { vec![] } else { txn.bodies(&rows).await? }.into_iter();
+    let mut digest = |row| bodies.next().flatten().and_then(|body| body.text).map(|text| (row, Digest::of(&text)));
+    Ok(wanted.into_iter().map(|rows| rows.into_iter().filter_map(&mut digest).collect()).collect())
+}
+
+/// The answer to [`Compares::verify`]: a page of what this site believes that it exchanged with `from`.
+pub(crate) async fn beliefs(
+    bridge: &Bridge,
+    from: &SiteName,
+    after: Option<&ProblemId>,
+) -> Result<Beliefs, StoreError> {
+    let problems: Vec<_> = bridge.store.sweep(after, PAGE_PROBLEMS).await?.into_iter().map(|s| s.problem).collect();
+    let relay = bridge.peers.get(from).is_some_and(|policy| policy.relay);
+    let mut beliefs = Vec::new();
+    if !problems.is_empty() {
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        let read = txn.rows(&problems, Some(from)).await?;
+        for (problem, read) in problems.iter().zip(read).filter(|(_, read)| read.visible) {
+            let ledger = bridge.ledger(problem, &read.rows);
+            beliefs.extend(View { ledger: &ledger, rows: &read.rows, peer: from, relay }.belief());
+        }
+    }
+    Ok(Beliefs { problems: beliefs, after: problems.into_iter().next_back() })
+}
+
+/// The answer to [`Compares::compare`]. What this site finds that it lacks is also told to its own operator.
+pub(crate) async fn accounts(
+    bridge: &Bridge,
+    from: &SiteName,
+    theirs: &[Account],
+) -> Result<Vec<Option<Answered>>, StoreError> {
+    let found: Vec<_> = theirs.iter().map(|account| here(bridge, from, &account.names)).collect();
+    let problems: Vec<_> = found.iter().flatten().cloned().collect();
+    let mut txn = bridge.store.begin(Mode::Read).await?;
+    let read = if problems.is_empty() { vec![] } else { txn.rows(&problems, Some(from)).await? };
+    let asked: Vec<_> = theirs.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(a, _)| Some(a)).collect();
+    let sides = sides(bridge, &problems, read);
+    let digests = digests(bridge, txn.as_mut(), from, &sides, &asked).await?;
+    drop(txn);
+    let mut answers = sides.iter().zip(digests).zip(asked).map(|((side, digests), theirs)| {
+        let theirs = theirs?;
+        let is_meant = is_linked_as(bridge, &side.ledger, from).agrees(theirs.names.get(from));
+        if !side.read.visible || !is_meant || !side.ledger.unverified().is_empty() {
+            return None;
+        }
+        let view = side.view(bridge, from);
+        let (account, lacks) = (view.account(&digests), view.lacks(theirs, &digests));
+        let (problem, missing) = (side.ledger.problem(), &lacks.all());
+        bridge.observer.event(&Event::LostHere { peer: from, problem, missing });
+        Some(Answered { account, lacks })
+    });
+    Ok(found.iter().map(|found| found.as_ref().and_then(|_| answers.next().flatten())).collect())
+}
