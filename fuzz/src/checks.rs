@@ -6,9 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use landbridge_core::account::View;
 use landbridge_core::entry::Row;
 use landbridge_core::judge::{self, Deliverer, Outcome, Verdict, judge, lookups};
-use landbridge_core::message::{Checked, Deliveries, Delivery, Pull, Push, Receipt, Receipts, from_bytes, to_bytes};
+use landbridge_core::message::{
+    Account, Beliefs, Checked, Compare, Compared, Deliveries, Delivery, LossRecorded, Lost, Missing, Pull, Push,
+    Receipt, Receipts, Verify, from_bytes, to_bytes,
+};
 use landbridge_core::pending::{Sent, confirm, diverged, pending};
 use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::value::{hex, iso_timestamp, same, sql_timestamp, unhex};
@@ -64,6 +68,12 @@ pub fn message(bytes: &[u8]) {
     check::<Receipts>(bytes);
     check::<Pull>(bytes);
     check::<Deliveries>(bytes);
+    check::<Verify>(bytes);
+    check::<Beliefs>(bytes);
+    check::<Compare>(bytes);
+    check::<Compared>(bytes);
+    check::<Lost>(bytes);
+    check::<LossRecorded>(bytes);
 }
 
 /// The lines of `text` are the rows of a problem. A line that reads as a marker's body, with numbers that a history
@@ -194,14 +204,15 @@ pub fn exchange(bytes: &[u8]) {
         "gone",
         "copy in system 1: 7 from 2; 90 from 90; stay 7",
     ];
-    for delivery in &deliveries {
+    let ways = deliveries.iter().flat_map(|delivery| [(delivery, false), (delivery, true)]);
+    for (delivery, gives_back) in ways {
         let Some(mut here) = History::new("N", &lines) else { return };
         if from == *here.scribe.site() {
             return;
         }
-        let first = take(&mut here, &from, delivery);
+        let first = take(&mut here, &from, delivery, gives_back);
         let after = here.rows.clone();
-        let second = take(&mut here, &from, delivery);
+        let second = take(&mut here, &from, delivery, gives_back);
         for (first, second) in first.iter().zip(&second) {
             match first {
                 Verdict::Known(_) | Verdict::Fresh | Verdict::Differs(_) => {
@@ -214,9 +225,10 @@ pub fn exchange(bytes: &[u8]) {
     }
 }
 
-fn take(here: &mut History, from: &SiteName, delivery: &Delivery) -> Vec<Verdict> {
+/// As the flow does it. `gives_back`: while an operator repairs, what this site wrote itself comes back.
+fn take(here: &mut History, from: &SiteName, delivery: &Delivery, gives_back: bool) -> Vec<Verdict> {
     let relay_from: BTreeSet<SiteName> = ["C".parse()].into_iter().flatten().collect();
-    let deliverer = Deliverer { from, relay_from: &relay_from, entry_bytes_max: 1000 };
+    let deliverer = Deliverer { from, relay_from: &relay_from, entry_bytes_max: 1000, gives_back };
     let (ledger, rows) = (here.ledger(), here.heads());
     let asked = lookups(&ledger, &rows, &deliverer, &delivery.entries);
     assert!(asked.iter().all(|work| here.rows.contains_key(work)), "only rows that are here are read");
@@ -225,12 +237,13 @@ fn take(here: &mut History, from: &SiteName, delivery: &Delivery) -> Vec<Verdict
     assert_eq!(verdicts.len(), delivery.entries.len());
     let (mut outcomes, mut behind) = (Vec::new(), false);
     for (entry, verdict) in delivery.entries.iter().zip(&verdicts) {
-        let speaks = entry.origin.site == *from || relay_from.contains(&entry.origin.site);
+        let is_back = gives_back && entry.origin.site == *here.scribe.site();
+        let speaks = entry.origin.site == *from || relay_from.contains(&entry.origin.site) || is_back;
         outcomes.push(match (verdict, &entry.text) {
             (Verdict::Known(row), _) => Outcome::Known(*row),
             (Verdict::Fresh | Verdict::Differs(_), text) => {
                 assert!(speaks && !behind, "{entry:?} is {verdict:?}");
-                assert!(entry.bytes() <= 1000 && entry.origin.site != *here.scribe.site());
+                assert!(entry.bytes() <= 1000);
                 let text = text.clone().filter(|text| !here.scribe.is_complete(text));
                 match text.and_then(|text| here.append(text)) {
                     Some(work) => Outcome::Appended(work),
@@ -250,7 +263,8 @@ fn take(here: &mut History, from: &SiteName, delivery: &Delivery) -> Vec<Verdict
     for (entry, outcome) in delivery.entries.iter().zip(&outcomes) {
         if let Outcome::Appended(work) = outcome {
             assert_eq!(now.origin(*work), entry.origin);
-            assert!(now.exchanged_row(from, *work) && !now.is_own(*work) && now.stays(*work) != entry.onward);
+            assert!(now.exchanged_row(from, *work) && now.stays(*work) != entry.onward);
+            assert_eq!(now.is_own(*work), entry.origin.site == *here.scribe.site());
         }
         if let Outcome::Known(work) = outcome {
             assert!(now.exchanged_row(from, *work));
@@ -349,4 +363,82 @@ pub fn key_file(text: &str) {
             assert!(words.into_iter().all(|word| !shown.contains(word) && !debug.contains(word)), "{shown}");
         }
     }
+}
+
+/// What a peer says that it has, or that it lost, changes no more than what is recorded of that peer; and it is told of
+/// nothing that it may not see.
+pub fn comparison(bytes: &[u8]) {
+    if let Ok(compare) = from_bytes::<Compare>(bytes) {
+        compare.problems.iter().for_each(lacking);
+    }
+    if let Ok(compared) = from_bytes::<Compared>(bytes) {
+        for answered in compared.problems.iter().flatten() {
+            lacking(&answered.account);
+            lost(&answered.lacks);
+        }
+    }
+    if let Ok(said) = from_bytes::<Lost>(bytes) {
+        said.problems.iter().for_each(|of| lost(&of.lost));
+    }
+}
+
+/// Site N, where row 2 is not open to site 1, row 7 is gone, and row 9 is of an origin that is here with another text.
+fn compared_history() -> Option<(History, SiteName)> {
+    let lines = [
+        "open ticket for analysis",
+        "an internal note of N",
+        "written at N",
+        "copy in system 1: 1 from 1; 3",
+        "written at C",
+        "copy in system 1: 5 from C/3",
+        "gone",
+        "copy in system 1: 7 from 2; adopted 2",
+        "another under the same number",
+        "copy in system 1: 9 from 1",
+    ];
+    let mut history = History::new("N", &lines)?;
+    history.rows.remove(&WorkId::new(7)?);
+    Some((history, "1".parse().ok()?))
+}
+
+fn lacking(theirs: &Account) {
+    let Some((here, peer)) = compared_history() else { return };
+    let (ledger, rows) = (here.ledger(), here.heads());
+    let view = View { ledger: &ledger, rows: &rows, peer: &peer, relay: false };
+    let digests = here.digests(view.lookups(Some(theirs)));
+    let missing = view.lacks(theirs, &digests);
+    let mut claimed = theirs.exchanged.clone();
+    theirs.texts.iter().for_each(|text| claimed.insert(&text.origin));
+    let mut unclaimed = missing.all();
+    unclaimed.subtract(&claimed);
+    assert!(unclaimed.is_empty(), "{missing:?} of {theirs:?}");
+    for (work, _) in here.rows.iter().filter(|(work, _)| !ledger.is_marker(**work)) {
+        let told = rows.iter().any(|row| row.work == *work && view.tells(row));
+        assert!(!told || !missing.origins.contains(&ledger.origin(*work)), "{work} is here");
+    }
+    let account = view.account(&digests);
+    assert!(account.texts.iter().all(|text| text.digest != Digest::of("an internal note of N")));
+}
+
+fn lost(missing: &Missing) {
+    let Some((mut here, peer)) = compared_history() else { return };
+    let (before, rows) = (here.ledger(), here.heads());
+    let view = View { ledger: &before, rows: &rows, peer: &peer, relay: false };
+    let digests = here.digests(view.lost_lookups(missing));
+    let gone = view.lost_rows(missing, &digests);
+    for work in gone.iter() {
+        assert!(before.holds(&peer, work) && missing.all().contains(&before.origin(work)), "{work} of {missing:?}");
+    }
+    let mut marker = before.marker_for(&peer, &BTreeMap::new());
+    marker.say(Group::Lost, gone.clone());
+    if !marker.says_nothing() {
+        here.write(marker);
+    }
+    let (after, rows) = (here.ledger(), here.heads());
+    for work in here.rows.keys() {
+        assert_eq!(after.holds(&peer, *work), before.holds(&peer, *work) && !gone.contains(*work), "{work}");
+        assert_eq!(after.origin(*work), before.origin(*work));
+    }
+    let again = View { ledger: &after, rows: &rows, peer: &peer, relay: false }.lost_rows(missing, &digests);
+    assert!(again.is_empty(), "{missing:?} is lost twice");
 }

@@ -3,6 +3,7 @@
 
 mod checks;
 
-pub use checks::{exchange, id_set, key_file, ledger, marker, message, name, receipts, value};
+pub use checks::{comparison, exchange, id_set, key_file, ledger, marker, message, name, receipts, value};
+pub use landbridge::hostile::{cache_file, configuration, rights_of_sql};
 pub use landbridge_http::hostile::{body, header};
 pub use landbridge_stores::hostile::{administrators_sql, transfer_encoding};

@@ -27,6 +27,11 @@ const MESSAGES: [&str; 4] = [
 ];
 const IDS: [&str; 4] = ["1-2,4", "1-9223372036854775807", "3,5-7;1-9223372036854775807", "2,4,6-8;1,3,5-9"];
 const EXCHANGE: &str = include_str!("../../../fuzz/seeds/exchange/known.json");
+const COMPARISONS: [&str; 3] = [
+    include_str!("../../../fuzz/seeds/comparison/compare.json"),
+    include_str!("../../../fuzz/seeds/comparison/compared.json"),
+    include_str!("../../../fuzz/seeds/comparison/lost.json"),
+];
 const FORGED: &str = include_str!("../../../fuzz/seeds/receipts/forged.json");
 const VALUES: [&str; 6] = [
     "2026-11-22 13:09:09.250+00\n2026-11-22T13:09:09.25Z",
@@ -105,6 +110,14 @@ fn a_mutated_history_folds() {
 #[test]
 fn a_mutated_delivery_is_taken_once_and_its_marker_says_so() {
     mutations(&[MESSAGES[0], MESSAGES[3], EXCHANGE], 4000, |text| checks::exchange(text.as_bytes()));
+}
+
+#[test]
+fn what_a_peer_says_that_it_lost_changes_only_what_is_recorded_of_it() {
+    mutations(&COMPARISONS, 4000, |text| {
+        checks::message(text.as_bytes());
+        checks::comparison(text.as_bytes());
+    });
 }
 
 #[test]
