@@ -7,8 +7,9 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use landbridge_core::account::View;
+use landbridge_core::compaction::{Folded, fold};
 use landbridge_core::entry::Row;
-use landbridge_core::judge::{self, Deliverer, Outcome, Verdict, judge, lookups};
+use landbridge_core::judge::{self, Deliverer, Outcome, Repair, Verdict, judge, lookups};
 use landbridge_core::message::{
     Account, Beliefs, Checked, Compare, Compared, Deliveries, Delivery, LossRecorded, Lost, Missing, Pull, Push,
     Receipt, Receipts, Verify, from_bytes, to_bytes,
@@ -113,9 +114,39 @@ pub fn ledger(text: &str) {
         assert_eq!(again.exchanged(peer), ledger.exchanged(peer));
     }
     assert_eq!(again.names(), ledger.names());
+    folds(&scribe, &ledger, &rows);
     // And under a lost key nothing of it is believed.
     let lost = Ledger::fold(&scribe.with_keys(Keyring::new([8; 32])), &problem, &rows);
     assert!(lost.peers().is_empty() && lost.marker_rows().is_empty());
+}
+
+/// Folded, the markers say what they said, and those that are gone say nothing when somebody pastes them.
+fn folds(scribe: &Scribe, ledger: &Ledger, rows: &[Row]) {
+    // No bridge disowns a row that is not there yet.
+    let of_future = ledger.said_disowned().last().is_some_and(|last| last.get() > rows.len() as i64);
+    if !ledger.unverified().is_empty() || of_future {
+        return;
+    }
+    let Folded { markers, delete } = fold(ledger, false);
+    let mut taken = ledger.marker_texts().clone();
+    let mut then: Vec<Row> = rows.iter().filter(|row| !delete.contains(row.work)).cloned().collect();
+    let gone = rows.iter().filter(|row| delete.contains(row.work)).filter_map(|row| row.marker.clone());
+    let mut next = rows.len() as i64;
+    let mut append = |text: String, then: &mut Vec<Row>| {
+        next += 1;
+        let Some(work) = WorkId::new(next) else { return };
+        then.push(Row { work, marker: Some(text), open: true, bytes: 1 });
+    };
+    for marker in markers {
+        let Ok(texts) = scribe.write(ledger.problem(), marker, &taken) else { return };
+        taken.extend(texts.iter().cloned());
+        texts.into_iter().for_each(|text| append(text, &mut then));
+    }
+    let after = Ledger::fold(scribe, ledger.problem(), &then);
+    assert!(after.says_the_same(ledger), "{rows:?}\nfolded into\n{then:?}");
+    gone.for_each(|text| append(text, &mut then));
+    let pasted = Ledger::fold(scribe, ledger.problem(), &then);
+    assert!(pasted.says_the_same(ledger), "{rows:?}\nfolded and pasted\n{then:?}");
 }
 
 fn is_small(marker: &Marker) -> bool {
@@ -141,8 +172,10 @@ impl History {
         let mut history = History { scribe, problem: "ABC".parse().ok()?, rows: BTreeMap::new() };
         for line in lines {
             match Marker::parse(line, DEFAULT_PHRASE) {
-                Some(marker) => drop(history.write(marker)),
-                None => drop(history.append((*line).to_owned())),
+                Some(marker) => history.write(marker),
+                None => {
+                    history.append((*line).to_owned())?;
+                }
             }
         }
         Some(history)
@@ -156,7 +189,7 @@ impl History {
 
     /// Every text that a bridge writes is a marker of its own that verifies.
     fn write(&mut self, marker: Marker) {
-        let texts = self.scribe.write(&self.problem, marker, self.ledger().marker_texts());
+        let texts = self.ledger().write(&self.scribe, marker);
         for text in texts.into_iter().flatten() {
             assert!(matches!(self.scribe.read(&self.problem, &text), Reading::Marker(_)), "{text}");
             self.append(text);
@@ -204,31 +237,31 @@ pub fn exchange(bytes: &[u8]) {
         "gone",
         "copy in system 1: 7 from 2; 90 from 90; stay 7",
     ];
-    let ways = deliveries.iter().flat_map(|delivery| [(delivery, false), (delivery, true)]);
-    for (delivery, gives_back) in ways {
+    let ways = deliveries.iter().flat_map(|delivery| [(delivery, Repair::Nothing), (delivery, Repair::GivesBack)]);
+    for (delivery, repair) in ways {
         let Some(mut here) = History::new("N", &lines) else { return };
         if from == *here.scribe.site() {
             return;
         }
-        let first = take(&mut here, &from, delivery, gives_back);
+        let first = take(&mut here, &from, delivery, repair);
         let after = here.rows.clone();
-        let second = take(&mut here, &from, delivery, gives_back);
+        let second = take(&mut here, &from, delivery, repair);
         for (first, second) in first.iter().zip(&second) {
             match first {
                 Verdict::Known(_) | Verdict::Fresh | Verdict::Differs(_) => {
                     assert!(matches!(second, Verdict::Known(_)), "{first:?}, then {second:?}");
                 }
-                Verdict::Wanted | Verdict::Refused(_) => assert_eq!(first, second),
+                Verdict::Wanted | Verdict::Recognised(_) | Verdict::Refused(_) => assert_eq!(first, second),
             }
         }
         assert_eq!(here.rows, after, "the same delivery twice");
     }
 }
 
-/// As the flow does it. `gives_back`: while an operator repairs, what this site wrote itself comes back.
-fn take(here: &mut History, from: &SiteName, delivery: &Delivery, gives_back: bool) -> Vec<Verdict> {
+/// As the flow does it, `repair` aside.
+fn take(here: &mut History, from: &SiteName, delivery: &Delivery, repair: Repair) -> Vec<Verdict> {
     let relay_from: BTreeSet<SiteName> = ["C".parse()].into_iter().flatten().collect();
-    let deliverer = Deliverer { from, relay_from: &relay_from, entry_bytes_max: 1000, gives_back };
+    let deliverer = Deliverer { from, relay_from: &relay_from, entry_bytes_max: 1000, repair };
     let (ledger, rows) = (here.ledger(), here.heads());
     let asked = lookups(&ledger, &rows, &deliverer, &delivery.entries);
     assert!(asked.iter().all(|work| here.rows.contains_key(work)), "only rows that are here are read");
@@ -237,7 +270,7 @@ fn take(here: &mut History, from: &SiteName, delivery: &Delivery, gives_back: bo
     assert_eq!(verdicts.len(), delivery.entries.len());
     let (mut outcomes, mut behind) = (Vec::new(), false);
     for (entry, verdict) in delivery.entries.iter().zip(&verdicts) {
-        let is_back = gives_back && entry.origin.site == *here.scribe.site();
+        let is_back = repair != Repair::Nothing && entry.origin.site == *here.scribe.site();
         let speaks = entry.origin.site == *from || relay_from.contains(&entry.origin.site) || is_back;
         outcomes.push(match (verdict, &entry.text) {
             (Verdict::Known(row), _) => Outcome::Known(*row),
@@ -247,10 +280,10 @@ fn take(here: &mut History, from: &SiteName, delivery: &Delivery, gives_back: bo
                 let text = text.clone().filter(|text| !here.scribe.is_complete(text));
                 match text.and_then(|text| here.append(text)) {
                     Some(work) => Outcome::Appended(work),
-                    None => panic!("{entry:?} is {verdict:?}"),
+                    None => unreachable!("{entry:?} is {verdict:?}"),
                 }
             }
-            (Verdict::Wanted | Verdict::Refused(_), _) => Outcome::Absent,
+            (Verdict::Wanted | Verdict::Recognised(_) | Verdict::Refused(_), _) => Outcome::Absent,
         });
         behind |= *verdict == Verdict::Wanted;
     }

@@ -110,7 +110,7 @@ fn a_peer_that_does_not_accept_this_site() {
     let before = pair.one.bytes();
     pair.one.reconfigure(TOKEN, "a-token-that-the-other-site-does-not-have");
     let sync = pair.one.run(&["sync"]).ends(PEER);
-    let next = "compare site names, history name and tokens on both sides";
+    let next = "compare site names, history name, certificates and tokens on both sides";
     assert!(sync.err.contains("N does not accept this site") && sync.err.contains(next), "{}", sync.err);
     let check = pair.one.run(&["check"]).ends(PEER).out;
     assert!(check.contains("FAULT") && check.contains(next), "{check}");

@@ -1,10 +1,10 @@
 //! What is wrong with the database itself: not there, locked, read-only, on a full disk.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
 
 use super::lonely::{Lonely, fails_clearly};
-use crate::kit::command::{CONFIGURATION, DATABASE, DONE, LEFT, Ran};
+use crate::kit::command::{CONFIGURATION, DATABASE, DONE, LEFT};
+use crate::kit::mounts::{is_root, with_mounts};
 use crate::kit::schema::{HELPDESK, TICKETS};
 
 #[test]
@@ -78,7 +78,7 @@ fn a_database_that_cannot_be_written() {
                 "mount --bind \"$1/site-1\" \"$1/site-1\" && mount -o remount,bind,ro \"$1/site-1\" || exit 77
                  \"$0\" --config \"$1/site-1/landbridge.toml\" {command} > \"$1/out\""
             );
-            let Some(mut ran) = with_mounts(&site, &script) else { return };
+            let Some(mut ran) = with_mounts(site.folder.path(), &script) else { return };
             // Before it writes, `adopt` says what it counted.
             ran.out = String::new();
             let err: Vec<_> = ran.err.lines().filter(|line| !line.contains(" WARN ")).collect();
@@ -107,35 +107,8 @@ fn a_full_disk() {
              cmp \"$1/small/desk.db\" \"$1/site-1/desk.db\" || exit 99
              exit $code"
         );
-        let Some(mut ran) = with_mounts(&site, &script) else { return };
+        let Some(mut ran) = with_mounts(site.folder.path(), &script) else { return };
         ran.err = ran.err.lines().filter(|line| !line.contains(" WARN ")).collect::<Vec<_>>().join("\n");
         fails_clearly(&ran, DATABASE, &["no room left", "desk.db", "free room on the disk"]);
     }
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|seen| seen.uid() == 0)
-}
-
-/// Runs a script that mounts something, where nobody else sees it. `$0` is the program, `$1` the folder of the site.
-/// Nothing, and a word on it, where this machine does not let us.
-fn with_mounts(site: &Lonely, script: &str) -> Option<Ran> {
-    let apart = if is_root() { "-m" } else { "-Urm" };
-    let ran = Command::new("unshare")
-        .args([apart, "sh", "-c", script, env!("CARGO_BIN_EXE_landbridge"), site.folder.path().to_str().unwrap()])
-        .env_remove("LANDBRIDGE_CONFIG")
-        .env_remove("LANDBRIDGE_LOG")
-        .output();
-    let ran: Ran = match ran {
-        Ok(ran) => ran.into(),
-        Err(e) => {
-            println!("SKIPPED: there is no `unshare` here: {e}");
-            return None;
-        }
-    };
-    if ran.code == 77 || ran.err.starts_with("unshare:") {
-        println!("SKIPPED: this machine lets us mount nothing: {}", ran.err);
-        return None;
-    }
-    Some(ran)
 }

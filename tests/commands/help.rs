@@ -2,9 +2,9 @@
 
 use crate::kit::command::{DONE, USAGE, run};
 
-const VERBS: [&str; 15] = [
-    "demo", "init", "check", "grants", "run", "sync", "status", "history", "append", "explain", "preview", "adopt",
-    "retry", "rekey", "disown",
+const VERBS: [&str; 22] = [
+    "demo", "init", "check", "cert", "grants", "run", "reload", "sync", "status", "history", "append", "explain",
+    "preview", "adopt", "retry", "rekey", "disown", "link", "verify", "repair", "audit", "compact",
 ];
 
 #[test]

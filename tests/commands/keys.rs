@@ -9,13 +9,14 @@ use crate::kit::pair::Pair;
 use crate::kit::schema::{COMMENTS, HELPDESK, TICKETS};
 use crate::kit::wait::wait_until;
 
-const ALL: [&[&str]; 7] = [
+const ALL: [&[&str]; 8] = [
     &["run"],
     &["sync"],
     &["status"],
     &["append", "ABC", "text"],
     &["preview", "--peer", "N"],
     &["adopt", "--peer", "N", "--all", "--yes"],
+    &["compact"],
     &["rekey", "--yes"],
 ];
 

@@ -12,6 +12,8 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod audit;
+mod certificates;
 mod configuration;
 mod daily;
 mod database;

@@ -16,7 +16,7 @@ use crate::kit::sql::Vendor;
 use crate::kit::wait::LOOK;
 use crate::kit::writer::{self, Job, kind, problem};
 
-const WRITERS: usize = 3;
+pub(super) const WRITERS: usize = 3;
 
 /// How much of everything.
 struct Scale {
@@ -96,7 +96,7 @@ fn play(name: &str, one: impl Into<At>, n: impl Into<At>, scale: &Scale) {
         bridges.push((Who::Second(Box::new(second)), Some(bridge)));
     }
     let mut trouble = Trouble::new(&pair, bridges, scale, seed);
-    let job = Job { rows: scale.entries.div_ceil(2 * WRITERS), problems: scale.problems, seed };
+    let job = Job::new(scale.entries.div_ceil(2 * WRITERS), scale.problems, seed);
     let mut writers: Vec<_> =
         [&pair.one, &pair.n].into_iter().flat_map(|desk| (0..WRITERS).map(|w| writer::start(desk, w, &job))).collect();
     let mut last = Instant::now();
@@ -136,7 +136,7 @@ fn play(name: &str, one: impl Into<At>, n: impl Into<At>, scale: &Scale) {
     );
 }
 
-fn all_ended(writers: &mut Vec<Child>) -> bool {
+pub(super) fn all_ended(writers: &mut Vec<Child>) -> bool {
     writers.retain_mut(|writer| match writer.try_wait().unwrap() {
         None => true,
         Some(status) => {
@@ -253,7 +253,7 @@ impl<'a> Trouble<'a> {
 }
 
 /// A reader between two commits of a receiver: entries and the marker that names them come together or not at all.
-fn no_copy_stands_without_its_marker(desk: &Desk, other: &Desk, problem: &str) {
+pub(super) fn no_copy_stands_without_its_marker(desk: &Desk, other: &Desk, problem: &str) {
     let rows = desk.rows(problem);
     let ledger = Ledger::of(&rows, other.site);
     let foreign = rows.iter().filter(|row| row.text.starts_with(&format!("{}/", other.site)));
@@ -268,7 +268,7 @@ fn kind_of(row: &Row) -> &str {
 }
 
 /// Nothing is missing, doubled, garbled or out of order, and nothing came that should not. How many entries crossed.
-fn every_open_entry_is_at_the_other_site_once(
+pub(super) fn every_open_entry_is_at_the_other_site_once(
     desk: &Desk,
     rows: &[Row],
     other: &Desk,
@@ -326,7 +326,7 @@ fn no_secret_left(desk: &Desk, other: &Desk) {
 }
 
 /// Every copy is named with the row that it is a copy of, every shared row is marked as held, and no marker crossed.
-fn the_markers_name_every_entry(desk: &Desk, rows: &[Row], copies: &[Row], other: &Desk) {
+pub(super) fn the_markers_name_every_entry(desk: &Desk, rows: &[Row], copies: &[Row], other: &Desk) {
     let markers = |rows: &[Row]| -> BTreeSet<String> {
         rows.iter().map(|row| row.text.clone()).filter(|text| is_marker(text)).collect()
     };

@@ -230,6 +230,34 @@ fn a_site_takes_back_what_it_wrote_only_while_its_operator_repairs() {
 }
 
 #[test]
+fn a_site_whose_markers_were_deleted_doubles_nothing_and_recognises_its_rows() {
+    for pair in pairs("cleaned") {
+        let (_one, _n) = pair.start();
+        pair.one.append("ABC", &["of 1", "and of 1"]);
+        pair.n.append("ABC", &["of N"]);
+        pair.wait_until_in_step();
+        // Somebody cleans up the internal notes at N.
+        for row in pair.n.rows("ABC").into_iter().filter(|row| is_marker(&row.text)) {
+            pair.n.delete("ABC", row.work);
+        }
+        pair.n.append("ABC", &["news"]);
+        wait_until("the news arrive", || texts(&pair.one).contains_key("ABC news"));
+        let refused = || pair.n.status()["peers"][0]["refused"]["first"][0]["reason"].as_str().map(str::to_owned);
+        wait_until("the echo is refused", || refused().as_deref() == Some("echo"));
+        let all = ["ABC of 1", "ABC and of 1", "ABC of N", "ABC news"];
+        both_have(&pair, &all);
+
+        pair.n.run(&["repair", "--peer", "1", "--recognise", "--yes"]).ends(DONE);
+        both_have(&pair, &all);
+        pair.n.append("ABC", &["life goes on"]);
+        wait_until("it arrives", || texts(&pair.one).contains_key("ABC life goes on"));
+        pair.wait_until_in_step();
+        pair.one.run(&["verify"]).ends(DONE);
+        assert_eq!((texts(&pair.one), texts(&pair.n).len()), (texts(&pair.n), 5));
+    }
+}
+
+#[test]
 fn a_site_without_an_open_port_repairs_from_its_end() {
     let pair = Pair::with("dials", &HELPDESK, &COMMENTS, &PROBLEMS, Dialling::OnlyN, QUICK);
     let (_one, n) = pair.start();

@@ -6,7 +6,7 @@ mod alone;
 mod exchange;
 mod presets;
 mod site;
-mod tap;
+pub mod tap;
 
 /// Whether there is time for full counts.
 fn is_soak() -> bool {

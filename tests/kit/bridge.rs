@@ -40,9 +40,17 @@ impl Bridge {
             ready = ready_line(&bridge.said(before));
             ready.is_some()
         });
-        let listening = ready.as_deref().and_then(|line| line.split_once("listening on http://"));
+        let listening = ready.as_deref().and_then(|line| line.split_once("listening on "));
+        let listening = listening.and_then(|(_, rest)| rest.split_once("://"));
         bridge.address = listening.map(|(_, rest)| rest.split(',').next().unwrap().parse().unwrap());
         bridge
+    }
+
+    /// The most memory that it ever had, in MiB. Fails where it has ended.
+    pub fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the bridge has ended");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
     }
 
     /// SIGKILL: it ends between two instructions.
@@ -60,6 +68,17 @@ impl Bridge {
             ended.is_some()
         });
         ended.unwrap()
+    }
+
+    /// SIGHUP: it reads its configuration and certificates again.
+    pub fn hang_up(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    }
+
+    /// What it and its predecessors with the same configuration logged.
+    pub fn log(&self) -> String {
+        self.said(0)
     }
 
     fn end(&mut self) {

@@ -24,7 +24,7 @@ impl Ledger {
         for row in rows.iter().filter(|row| is_marker(&row.text)) {
             let body = bare(&row.text).strip_prefix(&format!("copy in system {peer}: "));
             let body = body.unwrap_or_else(|| panic!("a marker for somebody else: {row:?}"));
-            let body = body.split(" no ").next().unwrap();
+            let body = body.split(" no ").next().unwrap().split(" era ").next().unwrap();
             for group in body.split("; ") {
                 ledger.add(&row.problem, group);
             }

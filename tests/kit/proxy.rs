@@ -1,5 +1,5 @@
 //! A network that can be cut: it carries connections to one bridge, wherever that listens at the moment. It can hold
-//! answers back, and lose them.
+//! answers back, and lose them, and let somebody hear what is said.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use super::wait::PATIENCE;
+use super::wire::{Connection, Wire};
 
 /// What happens to answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,11 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    heard_by: Option<Wire>,
 }
+
+/// Somebody who hears what is said on one connection.
+type Ear = Option<Arc<Mutex<Connection>>>;
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -45,10 +50,19 @@ pub struct Proxy {
 impl Proxy {
     /// A way that leads nowhere yet.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// The same, where `wire` hears everything that is said.
+    pub fn heard_by(wire: &Wire) -> Self {
+        Self::with(Some(wire.clone()))
+    }
+
+    fn with(heard_by: Option<Wire>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = State { target: None, whole: true, answers: Answers::Pass, stopped: 0, open: Vec::new() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), heard_by });
         let serving = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -112,20 +126,35 @@ fn carry(shared: &Arc<Shared>, client: TcpStream) {
         state.open.retain(|stream| stream.peer_addr().is_ok());
         state.open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
     }
-    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let ear: Ear = shared.heard_by.as_ref().map(|wire| Arc::new(Mutex::new(wire.connection())));
+    let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let asking_ear = ear.clone();
     let asking = thread::spawn(move || {
-        let _ = std::io::copy(&mut from_client, &mut to_server);
+        ask(&asking_ear, &from_client, &to_server);
         let _ = to_server.shutdown(Shutdown::Both);
         let _ = from_client.shutdown(Shutdown::Both);
     });
-    answer(shared, &server, &client);
+    answer(shared, &ear, &server, &client);
     let _ = server.shutdown(Shutdown::Both);
     let _ = client.shutdown(Shutdown::Both);
     let _ = asking.join();
 }
 
+/// Carries requests.
+fn ask(ear: &Ear, mut client: &TcpStream, mut server: &TcpStream) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = client.read(&mut buffer) {
+        if let Some(ear) = ear {
+            ear.lock().unwrap().ask(&buffer[..read]);
+        }
+        if server.write_all(&buffer[..read]).is_err() {
+            return;
+        }
+    }
+}
+
 /// Carries answers from `server` to `client`, as far as the state lets them pass.
-fn answer(shared: &Shared, mut server: &TcpStream, mut client: &TcpStream) {
+fn answer(shared: &Shared, ear: &Ear, mut server: &TcpStream, mut client: &TcpStream) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read @ 1..) = server.read(&mut buffer) {
         let mut state = shared.state();
@@ -142,6 +171,9 @@ fn answer(shared: &Shared, mut server: &TcpStream, mut client: &TcpStream) {
         drop(state);
         if client.write_all(&buffer[..read]).is_err() {
             return;
+        }
+        if let Some(ear) = ear {
+            ear.lock().unwrap().answer(&buffer[..read]);
         }
     }
 }

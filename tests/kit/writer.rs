@@ -5,14 +5,12 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::desk::{Desk, New, connect, secret};
+use super::desk::{Desk, New, connect, is_marker, secret};
 use super::schema::Schema;
 use super::sql::{Done, Fault, Sql};
 use super::wait::PATIENCE;
 
 const JOB: &str = "LANDBRIDGE_TEST_WRITER";
-/// The longest pause between two transactions: writers write while bridges work.
-const PAUSE_MICROS_MAX: u64 = 4000;
 
 /// What one writer does.
 #[derive(Debug, Clone)]
@@ -23,6 +21,19 @@ pub struct Job {
     pub problems: usize,
     /// Of the random choices.
     pub seed: u64,
+    /// The longest pause between two transactions: writers write while bridges work.
+    pub pause_micros_max: u64,
+    /// Many entries answer the last one that the writer saw of the problem, and name it.
+    pub answers: bool,
+    /// Some entries are of the house: shareable, but not with everybody.
+    pub house: bool,
+}
+
+impl Job {
+    /// So many rows over so many problems, one close behind the other.
+    pub fn new(rows: usize, problems: usize, seed: u64) -> Self {
+        Self { rows, problems, seed, pause_micros_max: 4000, answers: false, house: false }
+    }
 }
 
 /// The kinds of rows, as the text of each begins.
@@ -33,6 +44,10 @@ pub mod kind {
     pub const LATE: &str = "late";
     /// In a transaction that was rolled back: nobody may ever see it.
     pub const UNDONE: &str = "undone";
+    /// Shareable from the beginning; the next word names the entry that it answers.
+    pub const ANSWER: &str = "answer";
+    /// Shareable with some.
+    pub const HOUSE: &str = "house";
 }
 
 /// The id of the problem of this number.
@@ -42,7 +57,7 @@ pub fn problem(number: usize) -> String {
 
 /// Starts a writer at `desk`. Its rows begin with `site/number/`.
 pub fn start(desk: &Desk, number: usize, job: &Job) -> Child {
-    let Job { rows, problems, seed } = job;
+    let Job { rows, problems, seed, pause_micros_max, answers, house } = job;
     let job = [
         &desk.url,
         desk.schema.name,
@@ -51,6 +66,9 @@ pub fn start(desk: &Desk, number: usize, job: &Job) -> Child {
         &rows.to_string(),
         &problems.to_string(),
         &(seed + number as u64).to_string(),
+        &pause_micros_max.to_string(),
+        &answers.to_string(),
+        &house.to_string(),
     ];
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "writer_process", "--nocapture"]).env(JOB, job.join("\n"));
@@ -61,7 +79,7 @@ pub fn start(desk: &Desk, number: usize, job: &Job) -> Child {
 pub fn work_if_asked() {
     let Ok(job) = std::env::var(JOB) else { return };
     let job: Vec<_> = job.lines().collect();
-    let &[url, schema, site, number, rows, problems, seed] = &job[..] else { panic!("{job:?}") };
+    let &[url, schema, site, number, rows, problems, seed, pause, answers, house] = &job[..] else { panic!("{job:?}") };
     let sql = connect(url);
     let mut writer = Writer {
         schema: Schema::named(schema, sql.vendor()),
@@ -70,13 +88,15 @@ pub fn work_if_asked() {
         name: format!("{site}/{number}"),
         problems: problems.parse().unwrap(),
         dice: fastrand::Rng::with_seed(seed.parse().unwrap()),
+        answers: answers.parse().unwrap(),
+        house: house.parse().unwrap(),
         late: Vec::new(),
         written: 0,
     };
-    let rows = rows.parse().unwrap();
+    let (rows, pause): (_, u64) = (rows.parse().unwrap(), pause.parse().unwrap());
     while writer.written < rows {
         writer.transaction(rows);
-        std::thread::sleep(Duration::from_micros(writer.dice.u64(..PAUSE_MICROS_MAX)));
+        std::thread::sleep(Duration::from_micros(writer.dice.u64(..pause)));
     }
     while writer.publish() {}
 }
@@ -88,6 +108,8 @@ struct Writer {
     name: String,
     problems: usize,
     dice: fastrand::Rng,
+    answers: bool,
+    house: bool,
     late: Vec<(String, i64)>,
     written: usize,
 }
@@ -142,12 +164,37 @@ impl Writer {
             _ if undone => kind::UNDONE,
             0 | 1 => &secret,
             2 => kind::LATE,
+            3 | 4 if self.house => kind::HOUSE,
             _ => kind::OPEN,
         };
-        let text = format!("{}/{number} {kind} {}", self.name, chatter(&mut self.dice));
+        let seen = if kind == kind::OPEN && self.answers { self.last_seen(&problem) } else { None };
+        let kind = if seen.is_some() { kind::ANSWER } else { kind };
+        let answered = seen.map(|seen| format!("{seen} ")).unwrap_or_default();
+        let text = format!("{}/{number} {kind} {answered}{}", self.name, chatter(&mut self.dice));
         let author = (!number.is_multiple_of(7)).then(|| format!("author-{}", self.name));
         let author = author.or_else(|| (self.schema.name == "helpdesk").then(|| "nobody".to_owned()));
-        Planned { problem, text, author, open: kind == kind::OPEN || undone, late: kind == kind::LATE }
+        let open = [kind::OPEN, kind::ANSWER, kind::HOUSE].contains(&kind) || undone;
+        Planned { problem, text, author, open, late: kind == kind::LATE }
+    }
+
+    /// What the last entry of a problem is called, as the writer sees it at this moment; mostly it is looked at.
+    fn last_seen(&mut self, problem: &str) -> Option<String> {
+        if self.dice.u8(..3) == 0 {
+            return None;
+        }
+        let select = format!(
+            "with history (problem, work, text, author, public) as ({}) select text from history where problem = ?1
+             order by work desc",
+            self.schema.rows
+        );
+        let mut texts = Vec::new();
+        self.until_done(|writer, _| {
+            texts = writer.sql.query(&select, &[problem.into()])?;
+            Ok(())
+        });
+        let mut texts = texts.into_iter().filter_map(|row| row.into_iter().next()?.text());
+        let last = texts.find(|text| !is_marker(text))?;
+        last.split(' ').next().map(str::to_owned)
     }
 
     fn append(&mut self, row: &Planned) -> Done<i64> {

@@ -12,6 +12,7 @@ mod write;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -21,10 +22,12 @@ use std::time::{Duration, Instant};
 
 use landbridge_core::message::Refusal;
 use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
-use landbridge_flow::{Event, Observer};
+use landbridge_flow::{Event, Observer, RecordError, Violation};
+use landbridge_http::certificate::day;
+use landbridge_http::{Certificate, Distrust, Witness};
 
-pub use learnt::{Learnt, RefusedHere, RefusedThere, Withheld};
-pub use wishes::Wishes;
+pub use learnt::{Learnt, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+pub use wishes::{Wish, Wishes};
 
 /// Notes that wait to be written; what comes on top is dropped and counted.
 const NOTES_MAX: usize = 1 << 16;
@@ -33,6 +36,8 @@ const SAID_MAX: usize = 10_000;
 /// Warnings of one kind that are logged in a minute; `status` has them all.
 const WARNINGS_MAX: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
+/// What is kept and logged of one sentence, in characters: a peer has a part in its length.
+const SENTENCE_CHARS_MAX: usize = 2000;
 
 /// The cache of one site.
 pub struct Cache {
@@ -40,7 +45,11 @@ pub struct Cache {
     writer: Mutex<Option<Writer>>,
     counts: Mutex<BTreeMap<SiteName, Counts>>,
     said: Mutex<Said>,
+    /// The certificate that each peer last showed to this process: noted once, not with every connection.
+    shown: Mutex<HashMap<SiteName, String>>,
     dropped: AtomicU64,
+    /// Whether the record was written when it last was to be; nothing before that.
+    recorded: Mutex<Option<bool>>,
 }
 
 /// What this process exchanged with one peer.
@@ -63,7 +72,7 @@ struct Said {
 }
 
 /// What a warning is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
     RefusedThere,
     RefusedHere,
@@ -72,6 +81,11 @@ enum Kind {
     Suspended,
     Withheld,
     Failed,
+    NotRecorded,
+    TurnedAway,
+    Noise,
+    /// Of each peer for itself, so that strangers do not keep a peer's out of the log.
+    Violated(Option<SiteName>),
 }
 
 struct Writer {
@@ -120,12 +134,33 @@ enum Note {
         row: WorkId,
         why: &'static str,
     },
+    Certificate {
+        peer: SiteName,
+        begins: u64,
+        ends: u64,
+        fingerprint: String,
+    },
+    /// The configuration was read again, and that is wrong with it.
+    Reloaded {
+        wish: Option<i64>,
+        faults: Vec<String>,
+    },
     Answered {
         peer: SiteName,
     },
     Failed {
         peer: SiteName,
         error: String,
+    },
+    /// Whether the record of what leaves could be written, and why not.
+    Recorded {
+        failed: Option<String>,
+    },
+    Violated {
+        /// Nothing where it was no peer.
+        peer: Option<SiteName>,
+        violation: Violation,
+        detail: String,
     },
 }
 
@@ -139,7 +174,9 @@ impl Cache {
             writer: Mutex::default(),
             counts: Mutex::default(),
             said: Mutex::default(),
+            shown: Mutex::default(),
             dropped: AtomicU64::new(0),
+            recorded: Mutex::default(),
         }
     }
 
@@ -153,6 +190,17 @@ impl Cache {
         lock(&self.counts).clone()
     }
 
+    /// Whether what was about to leave could be recorded.
+    pub fn recorded(&self, failed: Option<&RecordError>) {
+        // A success is worth a note behind a failure, which may be an earlier process's, and not with every batch.
+        let before = lock(&self.recorded).replace(failed.is_none());
+        if failed.is_some() || before != Some(true) {
+            self.note(Note::Recorded {
+                failed: failed.map(|failed| format!("{}; next: {}", failed.what, failed.next)),
+            });
+        }
+    }
+
     /// What is in the file; nothing where there is none, or where it cannot be read.
     pub fn learnt(&self) -> Learnt {
         learnt::read(&self.path).unwrap_or_else(|e| {
@@ -161,9 +209,19 @@ impl Cache {
         })
     }
 
-    /// Wishes that a running bridge tries refused entries now: of one peer and one problem, or of all.
-    pub fn wish(&self, peer: Option<&SiteName>, problem: Option<&ProblemId>) -> rusqlite::Result<()> {
-        wishes::wish(&self.path, peer, problem)
+    /// Wishes something of a running bridge; of refused entries perhaps for one problem. The number of the wish.
+    pub fn wish(&self, wish: &Wish, problem: Option<&ProblemId>) -> rusqlite::Result<i64> {
+        wishes::wish(&self.path, wish, problem)
+    }
+
+    /// An operator has seen these violations, and not what came since they were read.
+    pub fn acknowledge<'a>(&self, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
+        wishes::acknowledge(&self.path, seen)
+    }
+
+    /// The configuration was read again, for a wish or without one; `faults` kept it from being used.
+    pub fn reloaded(&self, wish: Option<i64>, faults: Vec<String>) {
+        self.note(Note::Reloaded { wish, faults });
     }
 
     /// What is wished from now on.
@@ -203,7 +261,7 @@ impl Cache {
 
     /// Logs a warning: the same one later, and many of one kind, only for those who look for everything.
     fn warn(&self, kind: Kind, sentence: &str) {
-        let sentence = &in_a_line(sentence);
+        let sentence = &in_a_line(&clip(sentence));
         match lock(&self.said).hear(kind, sentence, Instant::now()) {
             Heard::New => tracing::warn!("{sentence}"),
             Heard::Last => tracing::warn!("{sentence}; more of this kind are in `landbridge status`"),
@@ -247,6 +305,14 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The beginning of a sentence that may be longer than anybody reads.
+fn clip(sentence: &str) -> String {
+    match sentence.char_indices().nth(SENTENCE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &sentence[..end]),
+        None => sentence.to_owned(),
+    }
+}
+
 /// A peer chooses problem ids, and a database what it says of its rows: neither may end a line of the log or act upon a
 /// terminal.
 fn in_a_line(text: &str) -> String {
@@ -285,13 +351,14 @@ impl Observer for Cache {
                 self.warn(Kind::RefusedHere, &sentence);
                 self.count(peer, |c| c.refused += 1);
                 let (peer, problem, origin) = (peer.clone(), problem.clone(), origin.clone());
-                self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: detail.to_owned() });
+                self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: clip(detail) });
             }
             Event::Diverged { peer, problem, missing } => {
                 let missing = missing.to_string();
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
+                let missing = clip(&missing);
                 self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: false });
             }
             Event::LostHere { peer, problem, missing } => {
@@ -325,12 +392,51 @@ impl Observer for Cache {
                 let error = error.to_string();
                 tracing::debug!(%peer, ?pause, "tried again after the pause");
                 self.warn(Kind::Failed, &format!("{peer} {error}"));
-                self.note(Note::Failed { peer: peer.clone(), error });
+                self.note(Note::Failed { peer: peer.clone(), error: clip(&error) });
+            }
+            Event::Violated { peer, violation, detail } => {
+                let who = peer.map_or("a stranger", SiteName::as_str);
+                self.warn(Kind::Violated(peer.cloned()), &format!("violation by {who}: {violation} ({detail})"));
+                self.note(Note::Violated { peer: peer.cloned(), violation, detail: clip(detail) });
+            }
+            Event::NotRecorded { peer, error, pause } => {
+                tracing::debug!(%peer, ?pause, "tried again after the pause");
+                self.warn(
+                    Kind::NotRecorded,
+                    &format!("nothing leaves for {peer}: {}; next: {}", error.what, error.next),
+                );
             }
             Event::StoreFailed { error, pause } => {
                 tracing::debug!(?pause, "tried again after the pause");
                 self.warn(Kind::Failed, &format!("{error}; next: {}", error.remedy().1));
             }
+        }
+    }
+}
+
+impl Witness for Cache {
+    fn believed(&self, peer: &SiteName, certificate: &Certificate) {
+        let former = lock(&self.shown).insert(peer.clone(), certificate.fingerprint.clone());
+        if former.as_ref() != Some(&certificate.fingerprint) {
+            let (begins, ends, fingerprint) = (certificate.begins, certificate.ends, certificate.fingerprint.clone());
+            tracing::info!(%peer, fingerprint, "a certificate is believed, until {}", day(ends));
+            self.note(Note::Certificate { peer: peer.clone(), begins, ends, fingerprint });
+        }
+    }
+
+    fn turned_away(&self, from: SocketAddr, why: &Distrust) {
+        let sentence = format!("{} {why}", from.ip().to_canonical());
+        if why.shown().is_none() {
+            // The noise of a port that anybody can reach: said to those who ask what happens, and not for ever.
+            let sentence = in_a_line(&sentence);
+            if lock(&self.said).hear(Kind::Noise, &sentence, Instant::now()) != Heard::Enough {
+                tracing::info!("{sentence}");
+            }
+            return;
+        }
+        self.warn(Kind::TurnedAway, &sentence);
+        if let Some(peer) = why.proven() {
+            self.note(Note::Failed { peer: peer.clone(), error: why.to_string() });
         }
     }
 }

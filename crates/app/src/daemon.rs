@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use landbridge_core::SiteName;
 use landbridge_flow::exchange::{Answering, Line, deliver, fetch};
 use landbridge_flow::ports::Clock;
 use landbridge_flow::watch::watch;
-use landbridge_http::{ServerError, ServerOptions, Tap, router, serve};
+use landbridge_http::guests::Guests;
+use landbridge_http::{Door, ListenLimits, ServerError, ServerOptions, Tap, Witness, router};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Wish;
 use crate::exit::{Exit, Failure};
 use crate::site::Site;
 
@@ -43,7 +46,9 @@ impl Clock for TokioClock {
 #[derive(Default)]
 pub struct DaemonOptions {
     /// A listener that is bound already, instead of the address in the configuration.
-    pub listener: Option<TcpListener>,
+    pub listener: Option<Arc<TcpListener>>,
+    /// Whether another one of this process goes on in it: its counters do not begin again.
+    pub goes_on: bool,
     /// Sees every message that this site sends and every answer to it.
     pub tap: Option<Arc<dyn Tap>>,
 }
@@ -52,28 +57,38 @@ pub struct DaemonOptions {
 pub struct Daemon {
     /// Where it listens.
     pub local_addr: Option<SocketAddr>,
+    /// Whether it speaks TLS there.
+    pub speaks_tls: bool,
+    listener: Option<Arc<TcpListener>>,
+    guests: Option<Arc<Guests>>,
     stop: CancellationToken,
     server: Option<tokio::task::JoinHandle<Result<(), ServerError>>>,
     work: JoinSet<()>,
 }
 
 impl Daemon {
-    /// Starts the bridge of `site`.
+    /// Starts the bridge of `site`. Where it fails, nothing has begun.
     pub async fn start(site: &Site, options: DaemonOptions) -> Result<Self, Failure> {
+        let bridge = site.bridge.clone();
+        let mut dialled = Vec::new();
+        for peer in site.config.peers.iter().filter(|peer| !peer.paused) {
+            if let Some(called) = site.dial(peer, options.tap.clone())? {
+                dialled.push((peer, Arc::new(called)));
+            }
+        }
+        let (auth, tls) = (site.auth()?, site.tls()?);
         let listener = match options.listener {
             Some(listener) => Some(listener),
-            None => listen(site.config.listen).await?,
+            None => listen(site.config.listen).await?.map(Arc::new),
         };
-        let local_addr = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let bridge = site.bridge.clone();
+        let local_addr = listener.as_ref().map(|listener| listener.local_addr()).transpose()?;
+        let speaks_tls = tls.is_some();
+
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
         let lines: Vec<_> = bridge.peers.keys().map(|peer| Arc::new(Line::new(&bridge, peer.clone()))).collect();
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
-        site.cache.begin(true);
-
-        for peer in site.config.peers.iter().filter(|peer| !peer.paused) {
-            let Some(dialled) = site.dial(peer, options.tap.clone())? else { continue };
-            let dialled = Arc::new(dialled);
+        site.cache.begin(!options.goes_on);
+        for (peer, dialled) in dialled {
             for line in lines.iter().filter(|line| *line.peer() == peer.name) {
                 let (bridge, line, peer, clock) = (bridge.clone(), line.clone(), dialled.clone(), clock.clone());
                 work.spawn(async move { deliver(&bridge, &line, peer.as_ref(), clock.as_ref()).await });
@@ -85,15 +100,36 @@ impl Daemon {
         }
         work.spawn(heed_wishes(site.cache.wishes(), lines.clone(), bridge.pauses.poll));
 
-        let mut server = None;
-        if let Some(listener) = listener {
-            let mut allowed = ServerOptions::new(site.auth()?);
+        let (mut server, mut guests) = (None, None);
+        if let Some(listener) = &listener {
+            let mut allowed = ServerOptions::new(auth);
             allowed.body_bytes_max = site.body_bytes_max();
+            allowed.bounds = site.config.limits.push;
+            allowed.quotas = site.quotas.clone();
             let service = Arc::new(Answering::new(bridge.clone(), &lines, clock.clone()));
-            server = Some(tokio::spawn(serve(listener, router(service, allowed), stop.clone())));
+            let witness: Arc<dyn Witness> = site.cache.clone();
+            let door = Door::new(tls, ListenLimits::default(), Some(witness));
+            guests = Some(door.guests().clone());
+            server = Some(tokio::spawn(door.serve(listener.clone(), router(service, allowed), stop.clone())));
         }
         work.spawn(async move { watch(&bridge, &lines, clock.as_ref()).await });
-        Ok(Self { local_addr, stop, server, work })
+        Ok(Self { local_addr, speaks_tls, listener, guests, stop, server, work })
+    }
+
+    /// The listener, for whoever goes on in this one's place.
+    pub fn listener(&self) -> Option<Arc<TcpListener>> {
+        self.listener.clone()
+    }
+
+    /// Another one has taken this one's place. Nothing more is sent, waiting pulls end, and whoever is not `kept` is cut
+    /// off at once. What the others are just sending gets a little time, in the background.
+    pub fn retire(mut self, kept: impl Fn(&SiteName) -> bool) {
+        self.work.abort_all();
+        self.stop.cancel();
+        if let Some(guests) = &self.guests {
+            guests.keep(kept);
+        }
+        tokio::spawn(self.stop());
     }
 
     /// Returns when some part of the bridge has ended although it should run for ever.
@@ -161,7 +197,8 @@ async fn heed_wishes(mut wishes: crate::cache::Wishes, lines: Vec<Arc<Line>>, po
         });
         let Ok((back, wished)) = looked.await else { return };
         wishes = back;
-        for wish in wished {
+        for (_, wish) in wished {
+            let Wish::Retry(wish) = wish else { continue };
             tracing::info!(peer = wish.as_ref().map_or("all", |peer| peer.as_str()), "refused entries are tried now");
             lines
                 .iter()

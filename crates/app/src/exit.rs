@@ -6,9 +6,11 @@ use std::io;
 use std::process::ExitCode;
 
 use landbridge_core::SiteName;
+use landbridge_flow::compact::CompactError;
 use landbridge_flow::operator::OperatorError;
-use landbridge_flow::{PeerError, StoreError};
+use landbridge_flow::{PeerError, RecordError, StoreError};
 
+use crate::audit::AuditError;
 use crate::config::Faults;
 use crate::config::keyfile::KeyFileError;
 use crate::config::password::PasswordError;
@@ -104,6 +106,26 @@ impl From<OperatorError> for Failure {
     }
 }
 
+impl From<CompactError> for Failure {
+    fn from(error: CompactError) -> Self {
+        match error {
+            // A right that is lacking, as a rule.
+            CompactError::Store(StoreError::Mapping(what)) => Self::new(
+                Exit::Configuration,
+                what,
+                "`landbridge grants --compact` prints the SQL that gives the right to delete; `landbridge check` says what is \
+                 missing",
+            ),
+            CompactError::Store(error) => error.into(),
+            other => Self::new(
+                Exit::Database,
+                other.to_string(),
+                "look at what the table does when rows are deleted; `landbridge compact --dry-run` changes nothing",
+            ),
+        }
+    }
+}
+
 impl From<Faults> for Failure {
     fn from(faults: Faults) -> Self {
         let mut what = String::new();
@@ -117,6 +139,23 @@ impl From<Faults> for Failure {
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
         Self { exit: Exit::Configuration, what: error.to_string(), next: None }
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let exit = match error {
+            AuditError::Missing { .. } | AuditError::Open { .. } | AuditError::NoFile { .. } => Exit::Configuration,
+            _ => Exit::Person,
+        };
+        Self::new(exit, error.to_string(), error.next())
+    }
+}
+
+/// Nothing leaves until a person has looked.
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        Self::new(Exit::Person, error.to_string(), error.next)
     }
 }
 

@@ -5,7 +5,10 @@
     reason = "the doc comments of the verbs are their help, in which [[peer]] is a section of the configuration"
 )]
 
+mod audit;
+mod authority;
 mod cache;
+mod certificates;
 mod cli;
 mod config;
 mod daemon;
@@ -20,6 +23,7 @@ mod render;
 mod rights;
 mod site;
 mod status;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -3,11 +3,12 @@
 //! system lets a lock go when the process ends, however it ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use landbridge_core::SiteName;
+use landbridge_core::judge::Repair;
 
 use crate::exit::{Exit, Failure};
 
@@ -64,13 +65,22 @@ pub fn is_running(config: &Path) -> bool {
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
+/// What stands in the file of a repair that recognises rows.
+const RECOGNISES: &str = "recognises";
+
 /// Says that an operator repairs the exchange with `peer` in this process: bridges of this site take back what it wrote
-/// itself from that peer, until the lock is dropped, however this process ends.
-pub fn repair(config: &Path, peer: &SiteName) -> Result<Lock, Failure> {
+/// itself from that peer (and, where `recognises`, take rows for what they have the text of), until the lock is dropped,
+/// however this process ends.
+pub fn repair(config: &Path, peer: &SiteName, recognises: bool) -> Result<Lock, Failure> {
     let path = repair_path(config, peer);
-    let file = open(&path).map_err(|e| failed(&path, &e))?;
+    let mut file = open(&path).map_err(|e| failed(&path, &e))?;
     match patiently(|| file.try_lock()) {
-        Ok(()) => Ok(Lock(Some(file))),
+        Ok(()) => {
+            let said = if recognises { RECOGNISES } else { "" };
+            let written = file.set_len(0).and_then(|()| file.write_all(said.as_bytes()));
+            written.map_err(|e| failed(&path, &e))?;
+            Ok(Lock(Some(file)))
+        }
         Err(TryLockError::WouldBlock) => Err(Failure::new(
             Exit::Configuration,
             format!("another `landbridge repair --peer {peer}` runs with {}", config.display()),
@@ -80,10 +90,17 @@ pub fn repair(config: &Path, peer: &SiteName) -> Result<Lock, Failure> {
     }
 }
 
-/// Whether an operator repairs the exchange with `peer` now. Makes no file.
-pub fn is_repairing(config: &Path, peer: &SiteName) -> bool {
-    let Ok(file) = File::open(repair_path(config, peer)) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+/// What an operator repairs of the exchange with `peer` now. Makes no file.
+pub fn repairs(config: &Path, peer: &SiteName) -> Repair {
+    let Ok(mut file) = File::open(repair_path(config, peer)) else { return Repair::Nothing };
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return Repair::Nothing;
+    }
+    let mut said = String::new();
+    match file.read_to_string(&mut said) {
+        Ok(_) if said == RECOGNISES => Repair::Recognises,
+        _ => Repair::GivesBack,
+    }
 }
 
 fn repair_path(config: &Path, peer: &SiteName) -> PathBuf {
@@ -139,11 +156,15 @@ mod tests {
         assert!(shared(&config).is_err());
         drop(lock);
         let (n, c) = ("N".parse().unwrap(), "C".parse().unwrap());
-        assert!(!is_repairing(&config, &n));
-        let repairs = repair(&config, &n).unwrap();
-        assert!(is_repairing(&config, &n) && !is_repairing(&config, &c) && repair(&config, &n).is_err());
-        drop(repairs);
-        assert!(!is_repairing(&config, &n));
+        assert_eq!(repairs(&config, &n), Repair::Nothing);
+        let door = repair(&config, &n, false).unwrap();
+        assert_eq!([repairs(&config, &n), repairs(&config, &c)], [Repair::GivesBack, Repair::Nothing]);
+        assert!(repair(&config, &n, true).is_err());
+        drop(door);
+        let door = repair(&config, &n, true).unwrap();
+        assert_eq!(repairs(&config, &n), Repair::Recognises);
+        drop(door);
+        assert_eq!(repairs(&config, &n), Repair::Nothing);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

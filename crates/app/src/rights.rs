@@ -33,7 +33,7 @@ pub struct TableNeeds {
     pub insert: BTreeSet<String>,
     /// The columns that are changed, or that a row is held still by.
     pub update: BTreeSet<String>,
-    /// Whether rows are deleted: only a statement of the administrator's may do that.
+    /// Whether rows are deleted: by a statement of the administrator's, or markers where [markers] compact allows it.
     pub delete: bool,
 }
 
@@ -77,6 +77,9 @@ fn read(mapping: &Mapping, catalog: &Catalog) -> Needs {
         reader.columns("[markers] table", markers, own, |n| &mut n.select);
         reader.columns("[markers] table", markers, ["problem", "text"], |n| &mut n.insert);
         reader.sequences(markers);
+    }
+    if mapping.compact {
+        reader.removal(mapping);
     }
     reader.needs
 }
@@ -123,6 +126,23 @@ impl Reader<'_> {
                 self.expression(&format!("[history.{section}] {column}"), sql, None);
             }
         }
+    }
+
+    /// Markers are deleted where they are: in their own table, else in the history. The columns by which they are found
+    /// are read already.
+    fn removal(&mut self, m: &Mapping) {
+        let name = match (&m.markers, &m.source) {
+            (Some(markers), _) => markers,
+            (None, Source::Table(table)) => &table.name,
+            (None, Source::Statements(by)) => {
+                for (i, sql) in by.remove.iter().enumerate() {
+                    self.statement(&format!("statement {} of [history] remove", i + 1), sql);
+                }
+                return;
+            }
+        };
+        let name = find(self.catalog, name).map_or(name, |i| &self.catalog.tables[i].name).clone();
+        self.needs.tables.entry(name).or_default().delete = true;
     }
 
     fn problems(&mut self, m: &Mapping) {

@@ -2,19 +2,24 @@
 //! puts a bridge together by itself.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use landbridge_core::{Keyring, Scribe, SiteName};
+use landbridge_core::{Bounds, Keyring, Scribe, SiteName};
 use landbridge_flow::bridge::Pauses;
 use landbridge_flow::ports::Store;
 use landbridge_flow::{Bridge, Limits, PeerPolicy};
-use landbridge_http::{Auth, ClientError, ClientOptions, HttpPeer, Tap, Token, TokenError};
+use landbridge_http::{
+    Auth, ClientError, ClientOptions, HttpPeer, PeerTls, Quotas, Tap, Tls, Token, TokenError, Witness,
+};
 
+use crate::audit::chain::Keys;
+use crate::audit::{self, Record, RecordFile};
 use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, Peer};
+use crate::config::{self, Audit, Config, Peer};
 use crate::exit::{Exit, Failure};
 use crate::lock;
+use crate::tls;
 
 /// The least that the largest message may be.
 const BODY_BYTES_MIN: usize = 16 << 20;
@@ -27,6 +32,11 @@ pub struct Site {
     pub bridge: Arc<Bridge>,
     /// What was learnt and is in no table of the site.
     pub cache: Arc<Cache>,
+    /// The record of what leaves, where one is kept.
+    pub record: Option<Arc<RecordFile>>,
+    tls: OnceLock<Option<Arc<Tls>>>,
+    /// How much each peer may still ask.
+    pub quotas: Quotas,
 }
 
 impl Site {
@@ -40,10 +50,11 @@ impl Site {
     /// Opens the site of `config` with these keys instead of those in its key file.
     pub async fn with_keys(config: Config, keys: Keyring) -> Result<Self, Failure> {
         let store = config.connectable()?.open(config.mapping.clone()).await?;
-        Ok(Self::over(config, keys, store))
+        let record = config.audit.as_ref().map(|audit| record(&config, audit, &keys)).transpose()?;
+        Ok(Self::over(config, keys, store, record.map(Arc::new)))
     }
 
-    fn over(config: Config, keys: Keyring, store: Arc<dyn Store>) -> Self {
+    fn over(config: Config, keys: Keyring, store: Arc<dyn Store>, record: Option<Arc<RecordFile>>) -> Self {
         let (phrases, width) = (config.mapping.phrases.clone(), store.capabilities().text_chars_max);
         let scribe = Scribe::new(config.site.clone(), &config.history, phrases, keys, width);
         let cache = Arc::new(Cache::beside(&config.path));
@@ -52,9 +63,15 @@ impl Site {
         bridge.limits = limits(&config);
         bridge.pauses = pauses(&config);
         bridge.pairing = config.pairing;
+        if let (Some(file), Some(audit)) = (&record, &config.audit) {
+            bridge.egress = Arc::new(Record::new(file.clone(), audit.texts, cache.clone()));
+        }
         let path = config.path.clone();
-        bridge.repairs = Arc::new(move |peer| lock::is_repairing(&path, peer));
-        Self { config, bridge: Arc::new(bridge), cache }
+        bridge.repairs = Arc::new(move |peer| lock::repairs(&path, peer));
+        let shares = config.peers.iter().map(|peer| (peer.name.clone(), peer.allowance.clone()));
+        let all = usize::try_from(config.limits.all_bytes_at_once_max).unwrap_or(usize::MAX);
+        let quotas = Quotas::new(shares, all);
+        Self { config, bridge: Arc::new(bridge), cache, record, tls: OnceLock::new(), quotas }
     }
 
     /// The name of the site.
@@ -82,20 +99,39 @@ impl Site {
     pub fn dial(&self, peer: &Peer, tap: Option<Arc<dyn Tap>>) -> Result<Option<HttpPeer>, Failure> {
         let Some(url) = &peer.url else { return Ok(None) };
         let mut options = ClientOptions::new(url);
-        options.token = Some(token(peer)?);
+        options.token = token(peer)?;
+        options.tls = self.tls()?.map(|tls| PeerTls {
+            tls,
+            peer: peer.name.clone(),
+            witness: Some(self.cache.clone() as Arc<dyn Witness>),
+        });
         options.body_bytes_max = self.body_bytes_max();
+        let written = &self.config.limits;
+        // A receipt comes for each delivery that was sent.
+        let sent = Bounds { entries_max: written.batch_entries_max, deliveries_max: written.batch_problems_max };
+        options.bounds = written.push.or(sent);
+        options.quota = Some(self.quotas.of(&peer.name));
         options.tap = tap;
         let wrong = |e: ClientError| {
-            let next = "correct its url in the configuration; one is written http://127.0.0.1:7420";
+            let next = "correct its url in the configuration; one is written https://HOST:7420";
             Failure::new(Exit::Configuration, format!("[[peer]] {}: {e}", peer.name), next)
         };
         HttpPeer::new(options).map(Some).map_err(wrong)
     }
 
+    /// What this site shows over TLS, and whom it believes; nothing without `[tls]`. The files are read once.
+    pub fn tls(&self) -> Result<Option<Arc<Tls>>, Failure> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls.clone());
+        }
+        let tls = tls::load(&self.config)?;
+        Ok(self.tls.get_or_init(|| tls).clone())
+    }
+
     /// The peers and their tokens, as the listener tells them apart.
     pub fn auth(&self) -> Result<Auth, Failure> {
         let tokens: Result<Vec<_>, Failure> =
-            self.config.peers.iter().map(|peer| Ok((peer.name.clone(), Some(token(peer)?)))).collect();
+            self.config.peers.iter().map(|peer| Ok((peer.name.clone(), token(peer)?))).collect();
         Auth::new(tokens?).map_err(|e| {
             Failure::new(Exit::Configuration, e.to_string(), "correct the [[peer]] sections in the configuration")
         })
@@ -121,8 +157,18 @@ impl Drop for Site {
     }
 }
 
-fn token(peer: &Peer) -> Result<Token, Failure> {
-    peer.token.reveal().parse().map_err(|e: TokenError| {
+/// The record of a site with these keys. The file is not touched yet.
+pub fn record(config: &Config, audit: &Audit, keys: &Keyring) -> Result<RecordFile, Failure> {
+    let mut all = Keys::of(keys);
+    if let Some(former) = audit::keys::former(&audit.file)? {
+        all = all.with_former(&former);
+    }
+    Ok(RecordFile::new(&audit.file, all, config.site.clone(), &config.history))
+}
+
+fn token(peer: &Peer) -> Result<Option<Token>, Failure> {
+    let Some(token) = &peer.token else { return Ok(None) };
+    token.reveal().parse().map(Some).map_err(|e: TokenError| {
         let next = "give both sites the same new token";
         Failure::new(Exit::Configuration, format!("[[peer]] {}: {e}", peer.name), next)
     })

@@ -6,10 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
-use landbridge_flow::{Bridge, StoreError};
+use landbridge_flow::{Bridge, StoreError, Violation};
+use landbridge_http::certificate;
 use serde::Serialize;
 
-use crate::cache::{Learnt, RefusedHere, RefusedThere, Withheld};
+use crate::audit::AuditError;
+use crate::cache::{Learnt, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+use crate::certificates::{self, Dated};
 use crate::exit::Exit;
 use crate::lock;
 use crate::site::Site;
@@ -48,6 +51,25 @@ pub struct Status {
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
     pub refused_here: Listed<RefusedHere>,
+    /// What was tried by somebody who is no peer.
+    pub strangers: Vec<Violated>,
+    /// The certificates that the exchange depends on; none without `[tls]`.
+    pub certificates: Vec<Dated>,
+    /// A new configuration that the running bridge does not use, because it is faulty.
+    pub reload: Option<Reload>,
+    /// The record of what leaves; nothing where none is kept.
+    pub record: Option<RecordStatus>,
+}
+
+/// The record of what leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordStatus {
+    /// Where it is.
+    pub file: String,
+    /// The number of its last line; nothing before the first.
+    pub seq: Option<u64>,
+    /// Why it cannot be written, so that nothing leaves.
+    pub error: Option<String>,
 }
 
 /// The exchange with one peer.
@@ -73,6 +95,8 @@ pub struct PeerStatus {
     pub diverged: Listed<Diverged>,
     /// What was here once, is here no more, and the peer still has.
     pub lost_here: Listed<Diverged>,
+    /// What it did against the protocol or the limits of this site.
+    pub violations: Vec<Violated>,
     /// When it last answered or asked, in seconds since 1970.
     pub last_contact: Option<u64>,
     /// Why it last did not answer, unless it has since.
@@ -148,6 +172,7 @@ impl Status {
         let bridge = &site.bridge;
         let seen = survey_all(bridge, progress).await?;
         let learnt = still_true(bridge, site.cache.learnt()).await?;
+        let record = record(site, learnt.unrecorded.clone()).await;
         let peers = site.config.peers.iter().map(|peer| {
             let owed = seen.owed.get(&peer.name).copied().unwrap_or_default();
             let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
@@ -157,6 +182,7 @@ impl Status {
                     .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
                     .collect()
             };
+            let violated = learnt.violated.iter().filter(|v| v.peer.as_ref() == Some(&peer.name));
             PeerStatus {
                 name: peer.name.clone(),
                 url: peer.url.clone(),
@@ -168,6 +194,7 @@ impl Status {
                 refused: learnt.refused_there.iter().filter(|r| r.peer == peer.name).cloned().collect(),
                 diverged: of_peer(&learnt.diverged),
                 lost_here: of_peer(&learnt.lost_here),
+                violations: violated.cloned().collect(),
                 last_contact: contact.answered,
                 last_error: contact.failed,
                 since: (contact.since > 0).then_some(contact.since),
@@ -175,6 +202,8 @@ impl Status {
                 received: contact.received,
             }
         });
+        let running = lock::is_running(&site.config.path);
+        let certificates = certificates::all(&site.config, &learnt, certificate::now());
         let numbers = |rows: Vec<landbridge_core::WorkId>| rows.into_iter().map(|row| row.get()).collect::<Vec<_>>();
         let suspended = |(problem, rows)| Suspended { problem, rows: numbers(rows) };
         let differs = |(problem, origin, rows)| Differs { problem, origin, rows: numbers(rows) };
@@ -183,7 +212,7 @@ impl Status {
             history: site.config.history.clone(),
             database: site.database(),
             engine: bridge.store.capabilities().engine.clone(),
-            running: lock::is_running(&site.config.path),
+            running,
             problems: seen.problems,
             own: seen.own,
             copies: seen.copies,
@@ -193,7 +222,21 @@ impl Status {
             differs: seen.differs.into_iter().map(differs).collect(),
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
+            record,
+            certificates,
+            reload: learnt.reload.filter(|reload| running && !reload.faults.is_empty()),
+            strangers: learnt.violated.into_iter().filter(|v| v.peer.is_none()).collect(),
         })
+    }
+
+    /// What peers and strangers did.
+    pub fn violations(&self) -> impl Iterator<Item = &Violated> {
+        self.peers.iter().flat_map(|peer| &peer.violations).chain(&self.strangers)
+    }
+
+    /// The same, to be changed.
+    pub fn violations_mut(&mut self) -> impl Iterator<Item = &mut Violated> {
+        self.peers.iter_mut().flat_map(|peer| &mut peer.violations).chain(&mut self.strangers)
     }
 
     /// 0: all in step. 1: something is pending and will go by itself. 6: something wants a person's eye.
@@ -201,6 +244,9 @@ impl Status {
         let peers = &self.peers;
         if peers.iter().any(PeerStatus::wants_a_person)
             || self.suspended.count + self.differs.count + self.withheld.count > 0
+            || self.record.as_ref().is_some_and(|record| record.error.is_some())
+            || self.certificates.iter().any(Dated::wants_a_person)
+            || self.reload.is_some()
         {
             Exit::Person
         } else if peers.iter().any(|peer| peer.pending > 0) {
@@ -214,7 +260,14 @@ impl Status {
 impl PeerStatus {
     /// Whether somebody should look at the exchange with it.
     pub fn wants_a_person(&self) -> bool {
-        self.paused || self.refused.count > 0 || self.diverged.count + self.lost_here.count > 0
+        let diverged = self.diverged.count + self.lost_here.count;
+        self.paused || self.refused.count > 0 || diverged > 0 || self.violated()
+    }
+
+    /// Whether it did something against the protocol or the limits that the operator has not seen. A slow line is shown and
+    /// no more.
+    pub fn violated(&self) -> bool {
+        self.violations.iter().any(|v| v.unseen > 0 && v.kind != Violation::Time.word())
     }
 
     /// Entries sent in a second, since the counting began; nothing before there is something to count.
@@ -222,6 +275,21 @@ impl PeerStatus {
         let seconds = self.last_contact?.checked_sub(self.since?).filter(|s| *s > 0)?;
         Some(self.sent as f64 / seconds as f64)
     }
+}
+
+/// The record as it is now, and what was wrong when it was last written.
+async fn record(site: &Site, unrecorded: Option<String>) -> Option<RecordStatus> {
+    let record = site.record.clone()?;
+    let file = record.path().display().to_string();
+    // It may have to wait for a writer.
+    let end = tokio::task::spawn_blocking(move || record.end()).await.ok()?;
+    let told = |error: &AuditError| format!("{error}; next: {}", error.next());
+    let (seq, error) = match end {
+        Ok(end) => (Some(end.head.seq), unrecorded),
+        Err(AuditError::Missing { .. }) => (None, unrecorded),
+        Err(error) => (None, Some(told(&error))),
+    };
+    Some(RecordStatus { file, seq, error })
 }
 
 /// Goes through all problems. `progress` is told after each page how many were looked at.
@@ -306,6 +374,7 @@ mod tests {
             refused: Listed::default(),
             diverged: Listed::default(),
             lost_here: Listed::default(),
+            violations: vec![],
             last_contact: None,
             last_error: None,
             since: None,
@@ -327,6 +396,10 @@ mod tests {
             differs: Listed::default(),
             withheld: Listed::default(),
             refused_here: Listed::default(),
+            record: None,
+            certificates: Vec::new(),
+            reload: None,
+            strangers: vec![],
         }
     }
 
@@ -339,6 +412,24 @@ mod tests {
         let mut paused = pending.clone();
         paused.peers[0].paused = true;
         assert_eq!(paused.exit(), Exit::Person);
+        let mut violated = status();
+        let once = |violation: Violation| Violated {
+            peer: None,
+            kind: violation.word(),
+            what: violation.to_string(),
+            count: 3,
+            unseen: 1,
+            first: 0,
+            last: 0,
+            detail: String::new(),
+        };
+        violated.strangers = vec![once(Violation::Stranger)];
+        violated.peers[0].violations = vec![once(Violation::Time)];
+        assert_eq!(violated.exit(), Exit::Done, "strangers knock everywhere, and lines are slow");
+        violated.peers[0].violations = vec![once(Violation::Receipt)];
+        assert_eq!(violated.exit(), Exit::Person);
+        violated.peers[0].violations[0].unseen = 0;
+        assert_eq!(violated.exit(), Exit::Done);
         let mut suspended = status();
         suspended.suspended.count = 1;
         assert_eq!(suspended.exit(), Exit::Person);

@@ -23,8 +23,21 @@ pub struct Deliverer<'a> {
     pub relay_from: &'a BTreeSet<SiteName>,
     /// The longest text taken, in bytes.
     pub entry_bytes_max: u64,
-    /// Whether an operator repairs the exchange with it right now: then it may give back what this site wrote itself.
-    pub gives_back: bool,
+    /// What an operator repairs of the exchange with it right now.
+    pub repair: Repair,
+}
+
+/// What an operator repairs of the exchange with a peer (DESIGN §5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The peer gives back what this site lost, also what this site wrote itself.
+    GivesBack,
+    /// That, and a row here that no marker names is the entry that the peer gives, where it has the very text: its marker is
+    /// gone.
+    Recognises,
 }
 
 /// What an entry of a delivery is.
@@ -38,6 +51,8 @@ pub enum Verdict {
     Differs(WorkId),
     /// Its body is to be sent first; or it stands behind such an entry.
     Wanted,
+    /// It is here, in this row, and the marker that said so is gone: one is written again.
+    Recognised(WorkId),
     /// It is not taken.
     Refused(Refusal),
 }
@@ -54,7 +69,7 @@ pub fn lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, entries
 /// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike.
 fn may_compare(ledger: &Ledger, deliverer: &Deliverer<'_>, row: &Row, entry: &Entry) -> bool {
     let sees = row.open || ledger.holds(deliverer.from, row.work);
-    sees || (entry.text.is_some() && (entry.origin.site != *ledger.site() || deliverer.gives_back))
+    sees || (entry.text.is_some() && (entry.origin.site != *ledger.site() || deliverer.repair != Repair::Nothing))
 }
 
 /// What each of `entries` is. `texts` has the digests of the rows that [`lookups`] named.
@@ -79,7 +94,7 @@ pub fn judge(
             return Verdict::Known(row);
         }
         // What this site wrote itself is taken back only during a repair.
-        if entry.origin.site == *scribe.site() && !deliverer.gives_back {
+        if entry.origin.site == *scribe.site() && deliverer.repair == Repair::Nothing {
             return Verdict::Refused(Refusal::of(Code::NotAllowed));
         }
         body_missing |= entry.text.is_none();
@@ -141,12 +156,71 @@ fn here(rows: &[Row], work: WorkId) -> Option<&Row> {
     rows.binary_search_by_key(&work, |row| row.work).ok().and_then(|at| rows.get(at))
 }
 
+/// The rows whose texts [`refuse_echoes`] and [`recognise`] need, besides those of [`lookups`]. `met`: whether the sender's
+/// belief is what this site knows.
+pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, met: bool) -> BTreeSet<WorkId> {
+    let mut wanted = BTreeSet::new();
+    let works = || rows.iter().map(|row| row.work);
+    if !met {
+        wanted.extend(works().filter(|row| is_given(ledger, deliverer.from, *row)));
+    }
+    if deliverer.repair == Repair::Recognises {
+        wanted.extend(works().filter(|row| is_nameless(ledger, *row)));
+    }
+    wanted
+}
+
+/// Whether the sender holds the entry in `row` by this site's records and did not write it.
+fn is_given(ledger: &Ledger, from: &SiteName, row: WorkId) -> bool {
+    ledger.exchanged_row(from, row) && ledger.origin(row).site != *from
+}
+
+/// Whether no marker names `row`.
+fn is_nameless(ledger: &Ledger, row: WorkId) -> bool {
+    !ledger.is_marker(row) && !ledger.is_named(row)
+}
+
+/// Refuses what is fresh and has the very text of something that this site gave the sender, where the sender's belief is not
+/// what this site knows: somebody deleted its markers, so that its copies look like its own entries, and the whole history
+/// would come back. Where a person really wrote the same text, the next delivery has the right belief.
+pub fn refuse_echoes(
+    ledger: &Ledger,
+    from: &SiteName,
+    texts: &BTreeMap<WorkId, Digest>,
+    entries: &[Entry],
+    verdicts: &mut [Verdict],
+) {
+    let given: BTreeSet<_> =
+        texts.iter().filter(|(row, _)| is_given(ledger, from, **row)).map(|(_, digest)| *digest).collect();
+    for (entry, verdict) in entries.iter().zip(verdicts) {
+        let fresh = matches!(verdict, Verdict::Fresh | Verdict::Wanted) && entry.origin.site == *from;
+        if fresh && entry.digest().is_some_and(|digest| given.contains(&digest)) {
+            *verdict = Verdict::Refused(Refusal::of(Code::Echo));
+        }
+    }
+}
+
+/// Takes rows that no marker names for the fresh entries whose very texts they have, each for one.
+pub fn recognise(ledger: &Ledger, texts: &BTreeMap<WorkId, Digest>, entries: &[Entry], verdicts: &mut [Verdict]) {
+    let mut nameless: BTreeMap<Digest, Vec<WorkId>> = BTreeMap::new();
+    for (row, digest) in texts.iter().rev().filter(|(row, _)| is_nameless(ledger, **row)) {
+        nameless.entry(*digest).or_default().push(*row);
+    }
+    for (entry, verdict) in entries.iter().zip(verdicts) {
+        let fresh = matches!(verdict, Verdict::Fresh | Verdict::Wanted) && entry.origin.site != *ledger.site();
+        let mut row = || nameless.get_mut(&entry.digest()?)?.pop();
+        if let Some(row) = fresh.then(&mut row).flatten() {
+            *verdict = Verdict::Recognised(row);
+        }
+    }
+}
+
 /// What became of one entry, once the appended rows have their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It was here before.
     Known(WorkId),
-    /// It was appended as this row.
+    /// It was appended as this row, or is this row again.
     Appended(WorkId),
     /// It was neither.
     Absent,
@@ -231,14 +305,14 @@ mod tests {
     }
 
     fn judged(texts: &[&str], from: &str, entries: &[Entry]) -> Vec<Verdict> {
-        judged_in(texts, from, entries, false)
+        judged_in(texts, from, entries, Repair::Nothing)
     }
 
-    fn judged_in(texts: &[&str], from: &str, entries: &[Entry], gives_back: bool) -> Vec<Verdict> {
+    fn judged_in(texts: &[&str], from: &str, entries: &[Entry], repair: Repair) -> Vec<Verdict> {
         let (scribe, rows) = (scribe(), rows(texts));
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let relay_from = [site("C")].into();
-        let deliverer = Deliverer { from: &site(from), relay_from: &relay_from, entry_bytes_max: 20, gives_back };
+        let deliverer = Deliverer { from: &site(from), relay_from: &relay_from, entry_bytes_max: 20, repair };
         let found = lookups(&ledger, &rows, &deliverer, entries);
         let digests = found.iter().map(|w| (*w, Digest::of(texts[w.get() as usize - 1]))).collect();
         judge(&scribe, &deliverer, &ledger, &rows, &digests, entries)
@@ -292,8 +366,43 @@ mod tests {
     fn during_a_repair_an_own_entry_that_is_lost_comes_back_and_one_that_was_deleted_does_not() {
         let here = ["gone", "gone", "b", "copy in system 1: 2-3"];
         let entries = [entry("N/1", "a"), entry("N/2", "deleted"), entry("N/3", "b"), entry("N/3", "b of old")];
-        let verdicts = judged_in(&here, "1", &entries, true);
+        let verdicts = judged_in(&here, "1", &entries, Repair::GivesBack);
         assert_eq!(verdicts, [Verdict::Fresh, Verdict::Known(id(2)), Verdict::Known(id(3)), Verdict::Differs(id(3))]);
+    }
+
+    #[test]
+    fn what_a_site_without_its_markers_gives_back_as_its_own_is_refused_as_an_echo() {
+        let here = ["given", "of 1", "copy in system 1: 1; 2 from 7"];
+        let (scribe, rows) = (scribe(), rows(&here));
+        let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
+        let (one, nobody) = (site("1"), BTreeSet::new());
+        let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: Repair::Nothing };
+        assert!(more_lookups(&ledger, &rows, &deliverer, true).is_empty());
+        let looked_at = more_lookups(&ledger, &rows, &deliverer, false);
+        assert_eq!(looked_at, [id(1)].into());
+        let texts = [(id(1), Digest::of("given"))].into();
+        let entries = [entry("1/3", "given"), entry("1/4", "#given"), entry("1/5", "another"), entry("1/7", "of 1")];
+        let mut verdicts = vec![Verdict::Fresh, Verdict::Wanted, Verdict::Fresh, Verdict::Known(id(2))];
+        refuse_echoes(&ledger, &one, &texts, &entries, &mut verdicts);
+        let echo = REFUSED(Code::Echo);
+        assert_eq!(verdicts, [echo, echo, Verdict::Fresh, Verdict::Known(id(2))]);
+    }
+
+    #[test]
+    fn a_row_whose_marker_is_gone_is_recognised_by_its_text_once() {
+        let here = ["of 1", "own", "of 1 too", "of 1", "copy in system 1: 2"];
+        let (scribe, rows) = (scribe(), rows(&here));
+        let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
+        let (one, nobody) = (site("1"), BTreeSet::new());
+        let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: Repair::Recognises };
+        let looked_at = more_lookups(&ledger, &rows, &deliverer, true);
+        assert_eq!(looked_at, [id(1), id(3), id(4)].into());
+        let texts = looked_at.into_iter().map(|row| (row, Digest::of(here[row.get() as usize - 1]))).collect();
+        let entries = [entry("1/3", "of 1"), entry("1/4", "#of 1"), entry("1/5", "of 1"), entry("N/2", "of 1 too")];
+        let mut verdicts = vec![Verdict::Fresh, Verdict::Wanted, Verdict::Fresh, Verdict::Fresh];
+        recognise(&ledger, &texts, &entries, &mut verdicts);
+        let expected = [Verdict::Recognised(id(1)), Verdict::Recognised(id(4)), Verdict::Fresh, Verdict::Fresh];
+        assert_eq!(verdicts, expected);
     }
 
     #[test]

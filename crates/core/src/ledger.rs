@@ -9,15 +9,23 @@ use crate::entry::Row;
 use crate::id::{Origin, ProblemId, SiteName, WorkId};
 use crate::id_set::{IdSet, OriginSet};
 use crate::marker::{Copies, Group, Marker, Name};
-use crate::scribe::{Reading, Scribe};
+use crate::scribe::{Reading, Scribe, TooNarrow};
 
 /// What the markers of one problem say.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     site: SiteName,
     problem: ProblemId,
+    /// Of the markers that count.
+    era: u64,
+    /// Of any believed marker.
+    highest_era: u64,
     markers: IdSet,
+    /// The markers that somebody else put there: pasted copies, and what is left of eras before.
+    pasted: IdSet,
     disowned: IdSet,
+    /// Every row that a marker disowns, whether it is there or not.
+    said_disowned: IdSet,
     held: BTreeMap<SiteName, IdSet>,
     adopted: BTreeMap<SiteName, IdSet>,
     lost: BTreeMap<SiteName, IdSet>,
@@ -39,6 +47,46 @@ struct Read {
     verified: bool,
     /// It verifies, or an operator vouches for it.
     believed: bool,
+}
+
+impl Read {
+    fn is_of(&self, era: u64) -> bool {
+        self.believed && self.marker.era == era
+    }
+}
+
+/// What a marker says of this very site: the rows that are entries, and the rows that are replaced markers.
+fn said_of_rows<'r>(read: impl Iterator<Item = &'r Read>, site: &SiteName) -> (IdSet, IdSet) {
+    let (mut disowned, mut retired) = (IdSet::new(), IdSet::new());
+    for group in read.filter(|r| r.marker.peer.site == *site).flat_map(|own| &own.marker.groups) {
+        match group {
+            Group::Held(rows) => disowned.extend(rows),
+            Group::Lost(rows) => retired.extend(rows),
+            _ => {}
+        }
+    }
+    (disowned, retired)
+}
+
+/// Whether the era began in these rows: when markers are folded into a new era, those before it are deleted or said to be
+/// replaced. Where one still stands before the first of the era, that first one was not written after it: it comes from a
+/// table that was since restored from a backup, or from somebody's hand.
+fn has_begun(read: &[Read], site: &SiteName, era: u64) -> bool {
+    let (entries, replaced) = said_of_rows(read.iter().filter(|r| r.is_of(era)), site);
+    // Numbers of the two tables are not comparable.
+    [true, false].into_iter().all(|apart| {
+        let here = || read.iter().filter(|r| r.work.apart_number().is_some() == apart);
+        let first = here().filter(|r| r.is_of(era)).map(|r| r.work).min();
+        let before = |r: &&Read| r.believed && r.marker.era < era && first.is_some_and(|first| r.work < first);
+        here().filter(before).all(|r| replaced.contains(r.work) || entries.contains(r.work))
+    })
+}
+
+/// The era whose markers count: the highest that began here.
+fn era_of(read: &[Read], site: &SiteName) -> (u64, u64) {
+    let eras: BTreeSet<u64> = read.iter().filter(|r| r.believed).map(|r| r.marker.era).collect();
+    let begun = eras.iter().rev().find(|era| has_begun(read, site, **era));
+    (begun.copied().unwrap_or(0), eras.last().copied().unwrap_or(0))
 }
 
 impl Ledger {
@@ -69,33 +117,33 @@ impl Ledger {
         let (apart, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.work.apart_number().is_some());
         let read: Vec<_> = apart.into_iter().chain(rest).filter_map(read).collect();
 
+        (ledger.era, ledger.highest_era) = era_of(&read, &ledger.site);
+        let era = ledger.era;
         // What a marker says of this very site is about rows that stand before it, so it is looked up first.
-        let (mut disowned, mut retired) = (IdSet::new(), IdSet::new());
-        for own in read.iter().filter(|r| r.believed && r.marker.peer.site == ledger.site) {
-            for group in &own.marker.groups {
-                match group {
-                    Group::Held(rows) => disowned.extend(rows),
-                    Group::Lost(rows) => retired.extend(rows),
-                    _ => {}
-                }
-            }
-        }
+        let (disowned, retired) = said_of_rows(read.iter().filter(|r| r.is_of(era)), &ledger.site);
         for Read { work, text, marker, verified, believed } in read {
+            // A marker of an era that did not begin here is as doubtful as one without its seal.
+            let (verified, believed) = if marker.era > era { (false, false) } else { (verified, believed) };
             if retired.contains(work) {
                 ledger.markers.insert(work);
                 // Known, so that a copy of it that somebody pastes further down is not a new statement.
-                ledger.texts.insert(text);
-            } else if !verified && disowned.contains(work) {
+                if !ledger.texts.insert(text) || marker.era < era {
+                    ledger.pasted.insert(work);
+                }
+            } else if (!verified || marker.era < era) && disowned.contains(work) {
                 ledger.disowned.insert(work);
             } else if believed || ledger.texts.contains(&text) {
                 ledger.markers.insert(work);
-                if ledger.texts.insert(text) {
+                if !ledger.texts.insert(text) || marker.era < era {
+                    ledger.pasted.insert(work);
+                } else {
                     ledger.apply(&marker);
                 }
             } else {
                 ledger.unverified.push((work, marker));
             }
         }
+        ledger.said_disowned = disowned;
         ledger
     }
 
@@ -103,8 +151,12 @@ impl Ledger {
         Self {
             site: site.clone(),
             problem: problem.clone(),
+            era: 0,
+            highest_era: 0,
             markers: IdSet::new(),
+            pasted: IdSet::new(),
             disowned: IdSet::new(),
+            said_disowned: IdSet::new(),
             held: BTreeMap::new(),
             adopted: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -210,6 +262,8 @@ impl Ledger {
         if own {
             rows.push(origin.work);
         }
+        // Not in the order in which markers said it: that is another after they were folded.
+        rows.sort_unstable();
         rows
     }
 
@@ -295,6 +349,56 @@ impl Ledger {
         &self.texts
     }
 
+    /// The era of the markers that count: how often they were folded. What is written now belongs to it.
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// The era that begins when the markers are folded: higher than that of any marker that is here, whether it counts or
+    /// not.
+    pub fn next_era(&self) -> u64 {
+        self.highest_era.saturating_add(1)
+    }
+
+    /// The texts of `marker`, sealed by `scribe`, as they are appended now: of the era that counts, and unlike every text
+    /// before.
+    pub fn write(&self, scribe: &Scribe, marker: Marker) -> Result<Vec<String>, TooNarrow> {
+        scribe.write(&self.problem, Marker { era: self.era, ..marker }, &self.texts)
+    }
+
+    /// The markers that stand where the bridge put them, of the era that counts: neither copies that somebody pasted nor
+    /// what is left of former eras.
+    pub fn own_marker_rows(&self) -> IdSet {
+        let mut rows = self.markers.clone();
+        rows.subtract(&self.pasted);
+        rows
+    }
+
+    /// Every row that a marker says to be an entry, whether it is still there or not.
+    pub fn said_disowned(&self) -> &IdSet {
+        &self.said_disowned
+    }
+
+    /// Whether the markers of both say the same: who holds, lost and adopted what, what is a copy of what, what may not be
+    /// passed on, what is disowned, what sites call the problem, and that none is in doubt.
+    pub fn says_the_same(&self, other: &Ledger) -> bool {
+        fn same(a: &BTreeMap<SiteName, IdSet>, b: &BTreeMap<SiteName, IdSet>) -> bool {
+            let said = |sets: &BTreeMap<SiteName, IdSet>| -> Vec<(SiteName, IdSet)> {
+                sets.iter().filter(|(_, ids)| !ids.is_empty()).map(|(peer, ids)| (peer.clone(), ids.clone())).collect()
+            };
+            said(a) == said(b)
+        }
+        same(&self.held, &other.held)
+            && same(&self.adopted, &other.adopted)
+            && same(&self.lost, &other.lost)
+            && self.stay == other.stay
+            && self.copies == other.copies
+            && self.disowned == other.disowned
+            && self.names == other.names
+            && self.named_itself == other.named_itself
+            && self.unverified == other.unverified
+    }
+
     /// The rows that are markers.
     pub fn marker_rows(&self) -> &IdSet {
         &self.markers
@@ -316,6 +420,7 @@ impl Ledger {
             peer: name(peer, own),
             others: news.map(|(site, problem)| name(site, problem)).collect(),
             groups: Vec::new(),
+            era: self.era,
             number: 1,
         }
     }
@@ -325,7 +430,7 @@ impl Ledger {
         &self.disowned
     }
 
-    /// Everything that the markers say, in one marker for each peer: what `rekey` signs again.
+    /// Everything that the markers say, in one marker for each peer: what `rekey` signs again and `compact` keeps.
     pub fn summary(&self) -> Vec<Marker> {
         let mut told = BTreeSet::new();
         let none = IdSet::new();
@@ -362,6 +467,12 @@ impl Ledger {
             marker.say(Group::Lost, not_held);
             marker.say(Group::Adopted, adopted.clone());
             markers.push(marker);
+        }
+        // What stays and is no copy, whichever marker said so.
+        let mut stay = self.stay.clone();
+        stay.subtract(&told.into_iter().collect());
+        if let Some(marker) = markers.first_mut() {
+            marker.say(Group::Stay, stay);
         }
         markers
     }
@@ -585,10 +696,8 @@ mod tests {
         fn a_summary_says_what_all_markers_said(
             groups in proptest::collection::vec((prop_oneof![Just("N"), Just("C")], group_strategy()), 1..8),
         ) {
-            // Rows that only a `stay` names are no copies; a summary keeps the mark of copies alone.
             let s = scribe(1);
             let bodies: Vec<_> = groups.iter()
-                .filter(|(_, g)| !matches!(g, Group::Stay(_)))
                 .map(|(peer, g)| format!("{peer}: {g}")).collect();
             let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
             let before = Ledger::fold(&s, &problem(), &rows(&s, &bodies));

@@ -6,6 +6,8 @@
 //! [`ledger`], then the two decisions: [`pending`] at the sender and [`judge`] at the receiver.
 
 pub mod account;
+pub mod bounds;
+pub mod compaction;
 pub mod entry;
 pub mod id;
 pub mod id_set;
@@ -19,6 +21,7 @@ pub mod scribe;
 pub mod seal;
 pub mod value;
 
+pub use bounds::Bounds;
 pub use entry::{Digest, Fields};
 pub use id::{Origin, ProblemId, ProblemName, SiteName, WorkId};
 pub use id_set::{IdSet, OriginSet};

@@ -90,6 +90,8 @@ pub struct Marker {
     pub others: Vec<Name>,
     /// The statements.
     pub groups: Vec<Group>,
+    /// How often the markers of its problem had been folded (`compact`) when it was written: 0, and then no word of it.
+    pub era: u64,
     /// 1, or counting up where the very same marker is said again.
     pub number: u32,
 }
@@ -97,7 +99,7 @@ pub struct Marker {
 impl Marker {
     /// A marker for `peer` that says nothing yet.
     pub fn for_peer(site: SiteName) -> Self {
-        Self { peer: Name { site, problem: None }, others: Vec::new(), groups: Vec::new(), number: 1 }
+        Self { peer: Name { site, problem: None }, others: Vec::new(), groups: Vec::new(), era: 0, number: 1 }
     }
 
     /// Whether writing it would record nothing.
@@ -209,6 +211,9 @@ impl Marker {
     }
 }
 
+/// The highest era that a marker may name.
+pub(crate) const ERA_MAX: u64 = i64::MAX as u64;
+
 /// What is left free for ` no 2` and the like.
 const NUMBER_ROOM: usize = " no 99999".len();
 
@@ -268,6 +273,9 @@ impl fmt::Display for Marker {
         for (i, group) in self.groups.iter().enumerate() {
             write!(f, "{}{group}", if i == 0 { ": " } else { "; " })?;
         }
+        if self.era > 0 {
+            write!(f, " era {}", self.era)?;
+        }
         if self.number > 1 {
             write!(f, " no {}", self.number)?;
         }
@@ -303,10 +311,12 @@ impl fmt::Display for Group {
 fn marker(input: &mut &str) -> ModalResult<Marker> {
     let names: Vec<Name> = separated(1.., name, ", ").parse_next(input)?;
     let groups = opt(preceded(": ", separated(1.., group, "; "))).parse_next(input)?.unwrap_or_default();
+    let era = digit1.try_map(str::parse::<u64>).verify(|n| (1..=ERA_MAX).contains(n));
+    let era = opt(preceded(" era ", era)).parse_next(input)?;
     let number = opt(preceded(" no ", digit1.try_map(str::parse::<u32>).verify(|n| *n > 1))).parse_next(input)?;
     let mut names = names.into_iter();
     let peer = names.next().ok_or_else(|| winnow::error::ErrMode::Backtrack(winnow::error::ContextError::new()))?;
-    Ok(Marker { peer, others: names.collect(), groups, number: number.unwrap_or(1) })
+    Ok(Marker { peer, others: names.collect(), groups, era: era.unwrap_or(0), number: number.unwrap_or(1) })
 }
 
 fn name(input: &mut &str) -> ModalResult<Name> {
@@ -392,9 +402,10 @@ pub(crate) mod tests {
             name_strategy(),
             proptest::collection::vec(name_strategy(), 0..3),
             proptest::collection::vec(group_strategy(), 0..5),
+            prop_oneof![Just(0), 1_u64..3, Just(ERA_MAX)],
             1_u32..4,
         )
-            .prop_map(|(peer, others, groups, number)| Marker { peer, others, groups, number })
+            .prop_map(|(peer, others, groups, era, number)| Marker { peer, others, groups, era, number })
     }
 
     /// What a group says of each row.
@@ -443,6 +454,9 @@ pub(crate) mod tests {
             "copy in system B as 4711, C as 900: 7-8 from 4,9; 9 from C/3",
             "copy in system N",
             "copy in system N: lost 3 no 2",
+            "copy in system N: 1-2 era 3",
+            "copy in system 1: lost 3-9 era 12 no 2",
+            "copy in system N as 4711 era 1",
             "copy in system N as \"a \\\"b\\\": x\": 1",
         ] {
             let m = Marker::parse(body, PHRASE).unwrap_or_else(|| panic!("{body}"));
@@ -459,6 +473,9 @@ pub(crate) mod tests {
             "copy in system N: ",
             "copy in system  N: 1",
             "copy in system N: 1 no 1",
+            "copy in system N: 1 era 0",
+            "copy in system N: 1 no 2 era 1",
+            "copy in system N: 1 era 9223372036854775808",
             "copy in system N: everything",
             "Copy in system N: 1",
         ] {

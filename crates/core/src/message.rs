@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::bounds::{self, Bounds, Excess};
 use crate::entry::{Digest, Fields};
 use crate::id::{Origin, ProblemId, ProblemName, SiteName};
 use crate::id_set::OriginSet;
@@ -154,14 +155,35 @@ pub struct Receipt {
     pub knows: Option<OriginSet>,
 }
 
-/// An entry that the receiver did not take.
+/// An entry that the receiver did not take. On the wire the refusal's parts stand beside the origin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Flat", into = "Flat")]
 pub struct Refused {
     /// Which.
     pub origin: Origin,
     /// Why.
-    #[serde(flatten)]
     pub refusal: Refusal,
+}
+
+/// A [`Refused`] as it is written. Not `flatten`, which keeps whatever else stands there in memory, at many times its size.
+#[derive(Serialize, Deserialize)]
+struct Flat {
+    origin: Origin,
+    code: Code,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+}
+
+impl From<Flat> for Refused {
+    fn from(flat: Flat) -> Self {
+        Self { origin: flat.origin, refusal: Refusal { code: flat.code, limit: flat.limit } }
+    }
+}
+
+impl From<Refused> for Flat {
+    fn from(refused: Refused) -> Self {
+        Self { origin: refused.origin, code: refused.refusal.code, limit: refused.refusal.limit }
+    }
 }
 
 /// Why an entry was not taken: a closed code and a number, never a value of the receiver's database.
@@ -209,6 +231,8 @@ pub enum Code {
     LinkLost,
     /// The receiver's problem, or the sender's, is linked with another one.
     Conflict,
+    /// The sender gives as its own what the receiver gave it: its markers are gone.
+    Echo,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,
@@ -229,6 +253,7 @@ impl fmt::Display for Code {
             Code::Unpaired => "unpaired",
             Code::LinkLost => "link lost",
             Code::Conflict => "conflict",
+            Code::Echo => "echo",
             Code::Other => "other",
         })
     }
@@ -449,6 +474,9 @@ pub enum MessageError {
     /// An entry with neither text nor digest.
     #[error("the entry {0} has neither text nor digest")]
     Empty(Origin),
+    /// More of something than is taken.
+    #[error(transparent)]
+    Excess(#[from] Excess),
 }
 
 /// The bytes of a message.
@@ -457,53 +485,68 @@ pub fn to_bytes<T: Serialize + ?Sized>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message).unwrap_or_default()
 }
 
-/// A message of bytes that came from outside.
+/// A message of bytes that came from outside, within the default bounds.
 pub fn from_bytes<T: DeserializeOwned + Checked>(bytes: &[u8]) -> Result<T, MessageError> {
+    from_bytes_within(bytes, Bounds::default())
+}
+
+/// A message of bytes that came from outside.
+pub fn from_bytes_within<T: DeserializeOwned + Checked>(bytes: &[u8], bounds: Bounds) -> Result<T, MessageError> {
+    bounds::weigh(bytes, bounds)?;
     let message: T = serde_json::from_slice(bytes)?;
-    message.check()?;
+    message.check(bounds)?;
     Ok(message)
 }
 
 /// What the form alone does not say of a message.
 pub trait Checked {
-    /// Whether the parts agree.
-    fn check(&self) -> Result<(), MessageError>;
+    /// Whether the parts agree, and are no more than `bounds` say.
+    fn check(&self, bounds: Bounds) -> Result<(), MessageError>;
 }
 
 impl Checked for Push {
-    fn check(&self) -> Result<(), MessageError> {
+    fn check(&self, bounds: Bounds) -> Result<(), MessageError> {
         check_wire(self.wire)?;
-        check_deliveries(&self.deliveries)
+        check_deliveries(&self.deliveries, bounds)
     }
 }
 
 impl Checked for Pull {
-    fn check(&self) -> Result<(), MessageError> {
-        check_wire(self.wire)
+    fn check(&self, bounds: Bounds) -> Result<(), MessageError> {
+        check_wire(self.wire)?;
+        Ok(bounds::receipts(&self.receipts, bounds)?)
+    }
+}
+
+impl Checked for Receipts {
+    fn check(&self, bounds: Bounds) -> Result<(), MessageError> {
+        Ok(bounds::receipts(&self.receipts, bounds)?)
     }
 }
 
 impl Checked for Deliveries {
-    fn check(&self) -> Result<(), MessageError> {
-        check_deliveries(&self.deliveries)
+    fn check(&self, bounds: Bounds) -> Result<(), MessageError> {
+        check_deliveries(&self.deliveries, bounds)
     }
 }
 
 impl Checked for Verify {
-    fn check(&self) -> Result<(), MessageError> {
+    fn check(&self, _: Bounds) -> Result<(), MessageError> {
         check_wire(self.wire)
     }
 }
 
 impl Checked for Compare {
-    fn check(&self) -> Result<(), MessageError> {
-        check_wire(self.wire)
+    fn check(&self, bounds: Bounds) -> Result<(), MessageError> {
+        check_wire(self.wire)?;
+        Ok(bounds::problems(self.problems.len(), bounds)?)
     }
 }
 
 impl Checked for Lost {
-    fn check(&self) -> Result<(), MessageError> {
-        check_wire(self.wire)
+    fn check(&self, bounds: Bounds) -> Result<(), MessageError> {
+        check_wire(self.wire)?;
+        Ok(bounds::problems(self.problems.len(), bounds)?)
     }
 }
 
@@ -511,19 +554,20 @@ impl Checked for Lost {
 macro_rules! of_form {
     ($($answer:ty),*) => {$(
         impl Checked for $answer {
-            fn check(&self) -> Result<(), MessageError> {
+            fn check(&self, _: Bounds) -> Result<(), MessageError> {
                 Ok(())
             }
         }
     )*};
 }
-of_form!(Receipts, Beliefs, Compared, LossRecorded);
+of_form!(Beliefs, Compared, LossRecorded);
 
 fn check_wire(wire: u32) -> Result<(), MessageError> {
     if wire == WIRE { Ok(()) } else { Err(MessageError::Wire(wire)) }
 }
 
-fn check_deliveries(deliveries: &[Delivery]) -> Result<(), MessageError> {
+fn check_deliveries(deliveries: &[Delivery], bounds: Bounds) -> Result<(), MessageError> {
+    bounds::deliveries(deliveries, bounds)?;
     for delivery in deliveries {
         let mut seen = HashSet::new();
         for entry in &delivery.entries {

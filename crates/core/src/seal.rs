@@ -63,6 +63,12 @@ impl Keyring {
         Self(self.0.iter().take(1).copied().collect())
     }
 
+    /// A key for another purpose from each of these, the signing one's first. From such a key nobody finds the key that it
+    /// was made of. `context` names the purpose and is fixed in the program.
+    pub fn derive(&self, context: &str) -> Vec<[u8; KEY_BYTES]> {
+        self.0.iter().map(|key| blake3::derive_key(context, key)).collect()
+    }
+
     /// How many keys verify.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use landbridge_core::message::{Deliveries, Pull, Push, Receipts, from_bytes};
+use landbridge_core::bounds::{Bounds, DEPTH_MAX, Excess, FIELDS_MAX, SITES_MAX};
+use landbridge_core::message::{Deliveries, MessageError, Pull, Push, Receipts, from_bytes, from_bytes_within};
 use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::{Keyring, Ledger, Marker, ProblemId, Reading, Scribe, entry::Row};
 
@@ -156,4 +157,53 @@ fn a_range_that_nobody_could_hold_costs_nothing_while_its_seal_does_not_verify()
     let ledger = Ledger::fold(&scribe, &problem, &texts.iter().map(row).collect::<Vec<_>>());
     assert_eq!(ledger.unverified().len(), texts.len());
     assert!(ledger.peers().is_empty() && ledger.marker_rows().is_empty());
+}
+
+fn excess(error: MessageError) -> Excess {
+    match error {
+        MessageError::Excess(excess) => excess,
+        other => unreachable!("{other}"),
+    }
+}
+
+#[test]
+fn a_message_of_too_many_parts_is_refused_by_what_it_has_too_many_of() {
+    let push =
+        |deliveries: &str| format!(r#"{{"wire":1,"from":"N","to":"1","history":"h","deliveries":[{deliveries}]}}"#);
+    let delivery = |names: &str, entries: &str| {
+        format!(r#"{{"names":{{{names}}},"belief":{{"count":0,"sum":"0"}},"entries":[{entries}]}}"#)
+    };
+    let few = Bounds { entries_max: 2, deliveries_max: 2 };
+    let read =
+        |deliveries: &str| from_bytes_within::<Push>(push(deliveries).as_bytes(), few).map(|_| ()).map_err(excess);
+    let entry = |n: usize| format!(r#"{{"origin":"N/{}","text":"x"}}"#, n + 1);
+    let listed = |part: &dyn Fn(usize) -> String, n: usize| (0..n).map(part).collect::<Vec<_>>().join(",");
+    let one = |_: usize| delivery("", "");
+    assert_eq!(read(&listed(&one, 2)), Ok(()));
+    assert_eq!(read(&listed(&one, 3)), Err(Excess::Deliveries(3, 2)));
+    assert_eq!(read(&delivery("", &listed(&entry, 3))), Err(Excess::Entries(3, 2)));
+    let name = |n: usize| format!(r#""S{n}":"x""#);
+    assert_eq!(read(&delivery(&listed(&name, SITES_MAX), "")), Ok(()));
+    assert_eq!(read(&delivery(&listed(&name, SITES_MAX + 1), "")), Err(Excess::Sites(SITES_MAX + 1)));
+    let field = |n: usize| format!(r#""{n}":null"#);
+    let with = |n: usize| format!(r#"{{"origin":"N/1","text":"x","fields":{{{}}}}}"#, listed(&field, n));
+    assert_eq!(read(&delivery("", &with(FIELDS_MAX))), Ok(()));
+    assert_eq!(read(&delivery("", &with(FIELDS_MAX + 1))), Err(Excess::Fields(FIELDS_MAX + 1)));
+    let deep = format!(r#"{{"later":{}{}}}"#, "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
+    assert_eq!(excess(from_bytes::<Push>(deep.as_bytes()).unwrap_err()), Excess::Depth);
+    let receipt = format!(
+        r#"{{"receipts":[{{"names":{{}},"holds":{{{}}}}}]}}"#,
+        listed(&|n| format!(r#""S{n}":"1-9""#), SITES_MAX + 1)
+    );
+    assert_eq!(excess(from_bytes::<Receipts>(receipt.as_bytes()).unwrap_err()), Excess::Sites(SITES_MAX + 1));
+}
+
+#[test]
+fn what_a_later_version_says_beside_a_refusal_is_passed_over() {
+    let said = |more: &str| {
+        let refused = format!(r#"{{"origin":"1/4","code":"constraint","limit":7{more}}}"#);
+        let text = format!(r#"{{"receipts":[{{"names":{{}},"holds":{{}},"refused":[{refused}]}}]}}"#);
+        from_bytes::<Receipts>(text.as_bytes()).unwrap()
+    };
+    assert_eq!(said(r#","later":[1,{"a":[[]]},"x"]"#), said(""));
 }

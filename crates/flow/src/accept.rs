@@ -10,22 +10,24 @@
 //!
 //! What is known of one problem on this way is a `Case` (case.rs).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use landbridge_core::judge::{self, Deliverer};
+use landbridge_core::judge::{self, Deliverer, Outcome};
 use landbridge_core::message::{Code, Delivery, Receipt, Refusal, Refused};
 use landbridge_core::pairing::{Link, confirm, is_remembered, own_name};
 use landbridge_core::{Digest, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::append::append_cases;
-use crate::bridge::{Bridge, PeerPolicy};
+use crate::bridge::{Bridge, Event, PeerPolicy};
 use crate::case::{Case, refuse};
 use crate::error::StoreError;
 use crate::pairing::{Target, create, learn_all_links, targets};
 use crate::ports::{Mode, NewProblem, ProblemRows, Txn};
+use crate::violation::Violation;
 
-/// How often targets are looked for again because somebody linked or created a problem meanwhile.
-const TARGET_TRIES_MAX: usize = 16;
+/// How often a transaction is begun again, because somebody linked or created a problem meanwhile, or because the
+/// application's transaction and this one waited for each other.
+const TRIES_MAX: usize = 16;
 /// How many deliveries of one batch to one problem are taken, one after the other.
 const ROUNDS_MAX: usize = 8;
 
@@ -34,14 +36,25 @@ const ROUNDS_MAX: usize = 8;
 /// A problem is in one delivery. Where sites number alike and it is in two, nothing is said of the second; where they do
 /// not, two problems there may be linked with one here, which is told to the second when the first is through.
 pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
-    let mut receipts = accept_apart(bridge, from, deliveries).await?;
+    accept_and_count(bridge, from, deliveries, &mut 0).await
+}
+
+/// The same, and adds to `appended` how many entries are here now that were not before.
+pub(crate) async fn accept_and_count(
+    bridge: &Bridge,
+    from: &SiteName,
+    deliveries: &[Delivery],
+    appended: &mut usize,
+) -> Result<Vec<Receipt>, StoreError> {
+    tell_of_foreign_origins(bridge, from, deliveries);
+    let mut receipts = accept_apart(bridge, from, deliveries, appended).await?;
     for _ in 1..ROUNDS_MAX {
         let left: Vec<_> = (0..receipts.len()).filter(|at| receipts[*at].is_none()).collect();
         if left.is_empty() || !bridge.is_linked() {
             break;
         }
         let batch: Vec<_> = left.iter().filter_map(|at| deliveries.get(*at)).cloned().collect();
-        for (at, receipt) in left.into_iter().zip(accept_apart(bridge, from, &batch).await?) {
+        for (at, receipt) in left.into_iter().zip(accept_apart(bridge, from, &batch, appended).await?) {
             receipts[at] = receipt;
         }
     }
@@ -58,8 +71,13 @@ pub async fn accept(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -
 
 /// One transaction, or, where the database looks at a constraint only when it commits, as few as find the entry at
 /// fault. Nothing is said of a delivery to where another of the transaction goes.
-async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Answers, StoreError> {
-    let refusal = match accept_once(bridge, from, deliveries).await {
+async fn accept_apart(
+    bridge: &Bridge,
+    from: &SiteName,
+    deliveries: &[Delivery],
+    appended: &mut usize,
+) -> Result<Answers, StoreError> {
+    let refusal = match accept_once(bridge, from, deliveries, appended).await {
         Err(StoreError::Row { refusal, detail }) => (refusal, detail),
         done => return done,
     };
@@ -78,7 +96,7 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
         [one] => {
             let (first, second) = one.entries.split_at(one.entries.len() / 2);
             let mut half = Delivery { entries: first.to_vec(), ..one.clone() };
-            let accepted = Box::pin(accept_apart(bridge, from, std::slice::from_ref(&half))).await?;
+            let accepted = Box::pin(accept_apart(bridge, from, std::slice::from_ref(&half), appended)).await?;
             let mut receipt = accepted.into_iter().flatten().next().unwrap_or_default();
             if !receipt.wanted.is_empty() {
                 // Nothing is appended past a missing body, so the second half waits for it whole.
@@ -90,7 +108,7 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
                 half.names.insert(bridge.site().clone(), here.clone());
             }
             half.entries = second.to_vec();
-            let accepted = Box::pin(accept_apart(bridge, from, &[half])).await?;
+            let accepted = Box::pin(accept_apart(bridge, from, &[half], appended)).await?;
             let rest = accepted.into_iter().flatten().next().unwrap_or_default();
             receipt.holds.extend(&rest.holds);
             receipt.wanted.extend(&rest.wanted);
@@ -99,8 +117,8 @@ async fn accept_apart(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
         }
         many => {
             let (first, second) = many.split_at(many.len() / 2);
-            let mut receipts = Box::pin(accept_apart(bridge, from, first)).await?;
-            receipts.extend(Box::pin(accept_apart(bridge, from, second)).await?);
+            let mut receipts = Box::pin(accept_apart(bridge, from, first, appended)).await?;
+            receipts.extend(Box::pin(accept_apart(bridge, from, second, appended)).await?);
             Ok(receipts)
         }
     }
@@ -114,14 +132,26 @@ fn called<'a>(bridge: &Bridge, from: &SiteName, delivery: &'a Delivery) -> Optio
     delivery.names.get(bridge.site()).or_else(|| delivery.names.get(from))
 }
 
-async fn accept_once(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) -> Result<Answers, StoreError> {
+async fn accept_once(
+    bridge: &Bridge,
+    from: &SiteName,
+    deliveries: &[Delivery],
+    appended: &mut usize,
+) -> Result<Answers, StoreError> {
     let policy = bridge.peers.get(from).cloned().unwrap_or_default();
-    for _ in 0..TARGET_TRIES_MAX {
-        if let Some(receipts) = accept_under_locks(bridge, from, &policy, deliveries).await? {
-            return Ok(receipts);
+    let mut last = StoreError::Taken;
+    for _ in 0..TRIES_MAX {
+        match accept_under_locks(bridge, from, &policy, deliveries).await {
+            Ok(Some((receipts, fresh))) => {
+                *appended += fresh;
+                return Ok(receipts);
+            }
+            Ok(None) => {}
+            Err(deadlock @ StoreError::Deadlock(_)) => last = deadlock,
+            Err(failed) => return Err(failed),
         }
     }
-    Err(StoreError::Taken)
+    Err(last)
 }
 
 /// Where each delivery goes, and which of them wait for another that goes to the same place.
@@ -140,18 +170,19 @@ async fn find_targets(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery])
     Ok(found)
 }
 
-/// Nothing where a problem that was to be created is there meanwhile, so that its shard is not locked.
+/// The answers, and how many entries were appended. Nothing where a problem that was to be created is there meanwhile, so
+/// that its shard is not locked.
 async fn accept_under_locks(
     bridge: &Bridge,
     from: &SiteName,
     policy: &PeerPolicy,
     deliveries: &[Delivery],
-) -> Result<Option<Answers>, StoreError> {
+) -> Result<Option<(Answers, usize)>, StoreError> {
     let deliverer = Deliverer {
         from,
         relay_from: &policy.relay_from,
         entry_bytes_max: bridge.limits.entry_bytes_max,
-        gives_back: (bridge.repairs)(from),
+        repair: (bridge.repairs)(from),
     };
     let mut targets = find_targets(bridge, from, deliveries).await?;
     let mut txn = bridge.store.begin(Mode::Write).await?;
@@ -190,13 +221,15 @@ async fn accept_under_locks(
     append_cases(bridge, policy, from, txn.as_mut(), &mut cases).await?;
     txn.commit().await?;
 
+    let is_appended = |outcome: &&Outcome| matches!(outcome, Outcome::Appended(_));
+    let appended = cases.iter().flat_map(|case| &case.outcomes).filter(is_appended).count();
     let mut done = cases.iter().map(|case| case.receipt(bridge, policy, from));
     let answer = |answer| match answer {
         Answer::Case => done.next(),
         Answer::Given(receipt) => Some(receipt),
         Answer::Later => None,
     };
-    Ok(Some(answers.into_iter().map(answer).collect()))
+    Ok(Some((answers.into_iter().map(answer).collect(), appended)))
 }
 
 /// What comes of one delivery of a transaction.
@@ -289,13 +322,21 @@ async fn judge_all(
     txn: &mut dyn Txn,
     cases: &mut [Case<'_>],
 ) -> Result<(), StoreError> {
-    let lookups = |case: &Case<'_>| judge::lookups(&case.ledger, &case.read.rows, deliverer, &case.delivery.entries);
+    let lookups = |case: &Case<'_>| {
+        let (ledger, rows) = (&case.ledger, &case.read.rows);
+        let mut wanted = judge::lookups(ledger, rows, deliverer, &case.delivery.entries);
+        wanted.extend(judge::more_lookups(ledger, rows, deliverer, case.met(deliverer.from)));
+        wanted
+    };
     let wanted: Vec<_> = cases.iter().map(lookups).collect();
-    let asked: Vec<_> =
-        cases.iter().zip(&wanted).flat_map(|(case, rows)| rows.iter().map(|w| (case.problem.clone(), *w))).collect();
-    let mut bodies = if asked.is_empty() { vec![] } else { txn.bodies(&asked).await? }.into_iter();
+    let asked: Vec<_> = cases
+        .iter()
+        .zip(&wanted)
+        .flat_map(|(case, rows)| rows.iter().map(|w| ((case.problem.clone(), *w), case.bytes_of(*w))))
+        .collect();
+    let mut digests = digests(txn, &asked, bridge.limits.batch_bytes_max).await?.into_iter();
     for (case, rows) in cases.iter_mut().zip(wanted) {
-        let digest = |row: WorkId| bodies.next().flatten().and_then(|b| b.text).map(|t| (row, Digest::of(&t)));
+        let digest = |row: WorkId| digests.next().flatten().map(|digest| (row, digest));
         let texts: BTreeMap<_, _> = rows.into_iter().filter_map(digest).collect();
         case.judge(bridge, deliverer, &texts);
         let Some(theirs) = case.delivery.names.get(deliverer.from).filter(|_| bridge.is_linked()) else { continue };
@@ -308,6 +349,42 @@ async fn judge_all(
         }
     }
     Ok(())
+}
+
+/// The digests of the texts of these rows, of which each comes with its length. A peer may name any row that it may see, by
+/// a digest of a few bytes: no more of their texts than a batch has are in memory at once.
+async fn digests(
+    txn: &mut dyn Txn,
+    asked: &[((ProblemId, WorkId), u64)],
+    bytes_max: u64,
+) -> Result<Vec<Option<Digest>>, StoreError> {
+    let mut digests = Vec::with_capacity(asked.len());
+    let (mut some, mut bytes) = (Vec::new(), 0_u64);
+    for (at, (row, length)) in asked.iter().enumerate() {
+        some.push(row.clone());
+        bytes = bytes.saturating_add(*length);
+        let next = asked.get(at + 1).map_or(u64::MAX, |(_, length)| *length);
+        if bytes.saturating_add(next) > bytes_max {
+            let bodies = txn.bodies(&some).await?.into_iter();
+            digests.extend(bodies.map(|body| body?.text.as_deref().map(Digest::of)));
+            (some, bytes) = (Vec::new(), 0);
+        }
+    }
+    Ok(digests)
+}
+
+/// Tells once of the entries that the sender may not speak for. Those of this site itself are not among them: they may have
+/// been here.
+fn tell_of_foreign_origins(bridge: &Bridge, from: &SiteName, deliveries: &[Delivery]) {
+    let policy = bridge.peers.get(from).cloned().unwrap_or_default();
+    let may_speak = |site: &SiteName| site == from || site == bridge.site() || policy.relay_from.contains(site);
+    let sites = deliveries.iter().flat_map(|delivery| &delivery.entries).map(|entry| &entry.origin.site);
+    let foreign: BTreeSet<_> = sites.filter(|site| !may_speak(site)).collect();
+    if let Some(first) = foreign.first() {
+        let more = if foreign.len() > 1 { " and of others" } else { "" };
+        let detail = format!("entries of site {first}{more}, for which [[peer]] relay_from does not let it speak");
+        bridge.observer.event(&Event::Violated { peer: Some(from), violation: Violation::Origin, detail: &detail });
+    }
 }
 
 /// The receipt for a problem that is not here, not visible (both answer alike), or not linked.

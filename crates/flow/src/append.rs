@@ -67,10 +67,11 @@ fn never_free() -> StoreError {
     }
 }
 
-/// What a whole transaction came to; nothing where somebody else took a number first and it is to be tried again.
+/// What a whole transaction came to; nothing where somebody else took a number first or was in the way, and it is to be
+/// tried again.
 pub(crate) fn unless_taken<T>(done: Result<T, StoreError>, tries: &mut usize) -> Result<Option<T>, StoreError> {
     match done {
-        Err(StoreError::Taken) if *tries < TAKEN_TRIES_MAX => {
+        Err(StoreError::Taken | StoreError::Deadlock(_)) if *tries < TAKEN_TRIES_MAX => {
             *tries += 1;
             Ok(None)
         }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use landbridge_core::compaction::{self, Folded};
 use landbridge_core::entry::Row;
-use landbridge_core::judge::{self, Deliverer, Verdict};
+use landbridge_core::judge::{self, Deliverer, Repair, Verdict};
 use landbridge_core::message::{Entry, Receipt, Refusal};
 use landbridge_core::pairing;
 use landbridge_core::pending::{self, Sent};
@@ -13,8 +14,10 @@ use landbridge_core::{
     Digest, Fields, IdSet, Ledger, Origin, OriginSet, ProblemId, ProblemName, Scribe, SiteName, WorkId,
 };
 
+use crate::egress::{Egress, Unrecorded};
 use crate::pairing::{Links, Pairing};
 use crate::ports::{ProblemRows, Shard, Store};
+use crate::violation::Violation;
 
 /// What one peer may see and do (DESIGN §5, §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +117,10 @@ pub struct Decisions {
     pub confirm: Confirm,
     /// What an arriving entry is.
     pub judge: Judge,
+    /// What the markers of a problem fold into: [`compaction::fold`].
+    pub fold: fn(&Ledger, bool) -> Folded,
+    /// Whether folded markers say what all said before: [`Ledger::says_the_same`].
+    pub says_the_same: fn(&Ledger, &Ledger) -> bool,
 }
 
 impl Decisions {
@@ -123,11 +130,13 @@ impl Decisions {
         bare: pending::goes_bare,
         confirm: pending::confirm,
         judge: judge::judge,
+        fold: compaction::fold,
+        says_the_same: Ledger::says_the_same,
     };
 }
 
-/// Says with which peers an operator repairs the exchange right now (DESIGN §5).
-pub type Repairs = Arc<dyn Fn(&SiteName) -> bool + Send + Sync>;
+/// Says what an operator repairs of the exchange with a peer right now (DESIGN §5).
+pub type Repairs = Arc<dyn Fn(&SiteName) -> Repair + Send + Sync>;
 
 /// One site: its store, who it is, and with whom it speaks.
 pub struct Bridge {
@@ -145,18 +154,21 @@ pub struct Bridge {
     pub pauses: Pauses,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// Who records what leaves, before it does.
+    pub egress: Arc<dyn Egress>,
     /// How to decide.
     pub decisions: Decisions,
     /// How problems of two sites are matched.
     pub pairing: Pairing,
     /// What markers say of other sites' names.
     pub links: Links,
-    /// From whom this site takes back what it wrote itself.
+    /// From whom this site takes back what it lost.
     pub repairs: Repairs,
 }
 
 impl Bridge {
-    /// A bridge of the history named `history` over `store`, with default limits and pauses.
+    /// A bridge of the history named `history` over `store`, with default limits and pauses, that keeps no record of what
+    /// leaves.
     pub fn new(
         history: impl Into<String>,
         scribe: Scribe,
@@ -172,10 +184,11 @@ impl Bridge {
             limits: Limits::default(),
             pauses: Pauses::default(),
             observer,
+            egress: Arc::new(Unrecorded),
             decisions: Decisions::DESIGN,
             pairing: Pairing::SameId,
             links: Links::default(),
-            repairs: Arc::new(|_| false),
+            repairs: Arc::new(|_| Repair::Nothing),
         }
     }
 
@@ -353,6 +366,24 @@ pub enum Event<'a> {
         error: &'a crate::PeerError,
         /// Until the next attempt.
         pause: Duration,
+    },
+    /// What was about to leave for a peer could not be recorded, so nothing left; it is tried again after the pause.
+    NotRecorded {
+        /// Which.
+        peer: &'a SiteName,
+        /// Why.
+        error: &'a crate::RecordError,
+        /// Until the next attempt.
+        pause: Duration,
+    },
+    /// Somebody did what no bridge in order does, or more than is allowed. It was refused.
+    Violated {
+        /// Who; nothing where it was no peer.
+        peer: Option<&'a SiteName>,
+        /// What.
+        violation: Violation,
+        /// In one sentence, which may repeat what was said by whoever did it. Nothing of this house is in it.
+        detail: &'a str,
     },
     /// The own database failed; it is asked again after the pause.
     StoreFailed {

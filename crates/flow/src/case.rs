@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landbridge_core::judge::{self, Deliverer, Outcome, Verdict};
+use landbridge_core::judge::{self, Deliverer, Outcome, Repair, Verdict};
 use landbridge_core::message::{Belief, Code, Delivery, Receipt, Refusal, Refused};
 use landbridge_core::pairing::Link;
 use landbridge_core::{Digest, Ledger, Origin, ProblemId, ProblemName, SiteName, WorkId};
@@ -62,8 +62,23 @@ impl<'a> Case<'a> {
     pub(crate) fn judge(&mut self, bridge: &Bridge, deliverer: &Deliverer<'_>, texts: &BTreeMap<WorkId, Digest>) {
         let (rows, entries) = (&self.read.rows, &self.delivery.entries);
         self.verdicts = (bridge.decisions.judge)(&bridge.scribe, deliverer, &self.ledger, rows, texts, entries);
-        let outcome = |v: &Verdict| if let Verdict::Known(row) = v { Outcome::Known(*row) } else { Outcome::Absent };
+        if !self.met(deliverer.from) {
+            judge::refuse_echoes(&self.ledger, deliverer.from, texts, entries, &mut self.verdicts);
+        }
+        if deliverer.repair == Repair::Recognises {
+            judge::recognise(&self.ledger, texts, entries, &mut self.verdicts);
+        }
+        let outcome = |v: &Verdict| match v {
+            Verdict::Known(row) => Outcome::Known(*row),
+            Verdict::Recognised(row) => Outcome::Appended(*row),
+            _ => Outcome::Absent,
+        };
         self.outcomes = self.verdicts.iter().map(outcome).collect();
+    }
+
+    /// Whether the sender's belief is what this site knows.
+    pub(crate) fn met(&self, from: &SiteName) -> bool {
+        Belief::of(&self.ledger.exchanged(from)) == self.delivery.belief
     }
 
     /// Takes nothing of this delivery: its problem is not the one that is here.
@@ -71,6 +86,12 @@ impl<'a> Case<'a> {
         self.verdicts = vec![Verdict::Refused(Refusal::of(code)); self.delivery.entries.len()];
         self.outcomes = vec![Outcome::Absent; self.delivery.entries.len()];
         self.paired = false;
+    }
+
+    /// The length of the text of a row that is here.
+    pub(crate) fn bytes_of(&self, work: WorkId) -> u64 {
+        let rows = &self.read.rows;
+        rows.binary_search_by_key(&work, |row| row.work).ok().and_then(|at| rows.get(at)).map_or(0, |row| row.bytes)
     }
 
     /// The entries to append, by their place in the delivery.
@@ -111,7 +132,7 @@ impl<'a> Case<'a> {
             match (outcome, verdict) {
                 (Outcome::Known(_), _) => receipt.holds.insert(&entry.origin),
                 (Outcome::Appended(_), verdict) => {
-                    appended += 1;
+                    appended += u64::from(!matches!(verdict, Verdict::Recognised(_)));
                     receipt.holds.insert(&entry.origin);
                     if let Verdict::Differs(row) = verdict {
                         let (problem, origin) = (&self.problem, &entry.origin);
@@ -124,6 +145,10 @@ impl<'a> Case<'a> {
                         Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
                         Code::Suspended => "the problem is suspended; see `landbridge status`",
                         Code::MarkerText => "its text is a complete marker",
+                        Code::Echo => {
+                            "this site gave the sender that very text, and the sender no longer knows it: its markers are \
+                             gone; its operator says `landbridge repair --peer` this site `--recognise` there"
+                        }
                         Code::Unpaired => "the sender does not know yet what the problem is called here",
                         Code::LinkLost => {
                             "the sender knows nothing of what was exchanged: its number may be another's after a restore; \
@@ -144,7 +169,7 @@ impl<'a> Case<'a> {
         if appended > 0 {
             bridge.observer.event(&Event::Received { peer: from, problem: &self.problem, entries: appended });
         }
-        if self.paired && Belief::of(&self.ledger.exchanged(from)) != self.delivery.belief {
+        if self.paired && !self.met(from) {
             receipt.knows = Some(judge::knows(&self.ledger, &self.read.rows, from, policy.relay));
         }
         receipt

@@ -51,7 +51,7 @@ pub type Found = Box<dyn Error + Send + Sync>;
 type Case = for<'a> fn(&'a dyn Harness) -> Pin<Box<dyn Future<Output = Result<(), Found>> + Send + 'a>>;
 
 /// The cases, each to be run on a harness of its own.
-pub const CASES: [(&str, Case); 11] = [
+pub const CASES: [(&str, Case); 14] = [
     ("appended rows have ascending numbers in the order given", |h| Box::pin(appended_in_order(h))),
     ("a dropped transaction leaves nothing and holds nothing", |h| Box::pin(dropped(h))),
     ("a read sees one snapshot from its first look to its last", |h| Box::pin(one_snapshot(h))),
@@ -60,6 +60,9 @@ pub const CASES: [(&str, Case); 11] = [
     ("what is not public is closed and its body is read only when asked for", |h| Box::pin(closed(h))),
     ("a savepoint undoes the innermost part alone", |h| Box::pin(savepoints(h))),
     ("a refused row is told apart and the rest goes on", |h| Box::pin(refused(h))),
+    ("markers are deleted where they are as they were read, and nothing else is", |h| Box::pin(removal::exact(h))),
+    ("what is deleted is gone with the commit and not before", |h| Box::pin(removal::with_the_commit(h))),
+    ("the number of a deleted marker is not given out again", |h| Box::pin(removal::numbers(h))),
     ("a second writer of a shard waits for the first", |h| Box::pin(locks(h))),
     ("a sweep shows every problem once and every change", |h| Box::pin(sweeps(h))),
     ("the signal moves with every commit", |h| Box::pin(signals(h))),
@@ -74,6 +77,7 @@ macro_rules! ensure {
 }
 
 mod linked;
+mod removal;
 
 pub use linked::{LINKED_CASES, LinkedCase, linked_case};
 

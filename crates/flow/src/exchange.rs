@@ -15,12 +15,13 @@ use landbridge_core::message::{
     Beliefs, Code, Compare, Compared, Deliveries, Delivery, Entry, LossRecorded, Lost, Pull, Push, Receipt, Receipts,
     Refusal, Refused, Verify, WIRE,
 };
-use landbridge_core::{Digest, ProblemId, SiteName};
+use landbridge_core::{Bounds, Digest, ProblemId, SiteName};
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::accept::accept;
+use crate::accept::{accept, accept_and_count};
 use crate::bridge::{Bridge, Event};
+use crate::egress::{RecordError, Way, let_go};
 use crate::error::{PeerError, ServeError, StoreError};
 use crate::outbox::Outbox;
 use crate::pace::Backoff;
@@ -29,6 +30,7 @@ use crate::repair::take_lost;
 use crate::send::{Outgoing, prepare};
 use crate::settle::{Settled, settle};
 use crate::verify::{accounts, beliefs};
+use crate::violation::Violation;
 
 /// What one attempt met.
 #[derive(Debug, Error)]
@@ -39,6 +41,9 @@ pub enum Failure {
     /// The peer did not answer as it should.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// What was to leave could not be recorded, so it did not leave.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// The line to one peer.
@@ -129,9 +134,14 @@ impl Drop for Flight<'_> {
 }
 
 /// The next batch for the line's peer; nothing where nothing is owed.
-async fn next_batch(bridge: &Bridge, line: &Line, clock: &dyn Clock) -> Result<Option<Outgoing>, StoreError> {
+async fn next_batch(
+    bridge: &Bridge,
+    line: &Line,
+    problems_max: usize,
+    clock: &dyn Clock,
+) -> Result<Option<Outgoing>, StoreError> {
     loop {
-        let due = line.outbox().take(clock.now(), bridge.limits.batch_problems_max);
+        let due = line.outbox().take(clock.now(), problems_max);
         if due.is_empty() {
             let Some(after) = line.outbox().next_page() else { return Ok(None) };
             let swept = bridge.store.sweep(after.as_ref(), bridge.limits.batch_problems_max).await?;
@@ -162,14 +172,16 @@ fn conclude(line: &Line, settled: &[Settled], clock: &dyn Clock) {
 
 /// Delivers one batch. False where nothing was owed.
 pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: &dyn Clock) -> Result<bool, Failure> {
-    let Some(outgoing) = next_batch(bridge, line, clock).await? else { return Ok(false) };
+    let Some(outgoing) = next_batch(bridge, line, bridge.limits.batch_problems_max, clock).await? else {
+        return Ok(false);
+    };
     let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
     let push = Push {
         wire: WIRE,
         from: bridge.site().clone(),
         to: line.peer.clone(),
         history: bridge.history.clone(),
-        deliveries: outgoing.deliveries.clone(),
+        deliveries: let_go(bridge, &line.peer, Way::Push, &outgoing).await?,
     };
     let receipts = match peer.push(push).await {
         Ok(receipts) => receipts.receipts,
@@ -178,10 +190,11 @@ pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: 
             return Ok(true);
         }
         Err(PeerError::TooLarge) => too_large(&outgoing),
-        Err(failed) => return Err(failed.into()),
+        Err(failed) => return Err(told(bridge, &line.peer, failed).into()),
     };
     if receipts.len() != outgoing.deliveries.len() {
-        return Err(PeerError::Protocol("it gave another number of receipts than there were deliveries".into()).into());
+        let why = "it gave another number of receipts than there were deliveries".to_owned();
+        return Err(told(bridge, &line.peer, PeerError::Violation(why)).into());
     }
     let settled = settle(bridge, &line.peer, outgoing, &receipts).await?;
     flight.problems.clear();
@@ -190,6 +203,14 @@ pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: 
     line.entries_max.store(grown, Ordering::Relaxed);
     bridge.observer.event(&Event::PeerAnswered { peer: &line.peer });
     Ok(true)
+}
+
+/// Tells of an answer that no bridge in order gives.
+fn told(bridge: &Bridge, peer: &SiteName, failed: PeerError) -> PeerError {
+    if let PeerError::Violation(detail) = &failed {
+        bridge.observer.event(&Event::Violated { peer: Some(peer), violation: Violation::Answer, detail });
+    }
+    failed
 }
 
 /// The receipt that a peer would have given for the one entry that is too large for it.
@@ -228,10 +249,14 @@ async fn wait_for_work(bridge: &Bridge, line: &Line, clock: &dyn Clock) {
 }
 
 async fn pause_after(bridge: &Bridge, peer: &SiteName, failure: &Failure, backoff: &mut Backoff, clock: &dyn Clock) {
-    let pause = backoff.failed();
+    let mut pause = backoff.failed();
+    if let Failure::Peer(PeerError::Later { pause: asked, .. }) = failure {
+        pause = pause.max((*asked).min(bridge.pauses.retry_longest));
+    }
     match failure {
         Failure::Store(error) => bridge.observer.event(&Event::StoreFailed { error, pause }),
         Failure::Peer(error) => bridge.observer.event(&Event::PeerFailed { peer, error, pause }),
+        Failure::Record(error) => bridge.observer.event(&Event::NotRecorded { peer, error, pause }),
     }
     clock.sleep(pause).await;
 }
@@ -241,7 +266,20 @@ async fn pause_after(bridge: &Bridge, peer: &SiteName, failure: &Failure, backof
 pub struct Fetched {
     batch: Option<Digest>,
     receipts: Vec<Receipt>,
+    /// How many answers in a row had deliveries of which nothing was appended.
+    fruitless: u32,
 }
+
+impl Fetched {
+    /// Whether the peer hands out again and again what brings nothing: it should be left alone for a while. One answer may
+    /// be of entries without their bodies, and the next of some that are known.
+    pub fn is_fruitless(&self) -> bool {
+        self.fruitless > FRUITLESS_MAX
+    }
+}
+
+/// Answers in a row that may bring nothing before the next one is asked for after a pause.
+const FRUITLESS_MAX: u32 = 2;
 
 /// Pulls once from `name` and takes what comes. How many deliveries came.
 pub async fn fetch_once(
@@ -266,12 +304,14 @@ pub async fn fetch_once(
             *last = Fetched::default();
             return Err(PeerError::TooLarge.into());
         }
-        answer => answer?,
+        answer => answer.map_err(|failed| told(bridge, name, failed))?,
     };
     bridge.observer.event(&Event::PeerAnswered { peer: name });
-    *last = Fetched::default();
-    let receipts = accept(bridge, name, &answer.deliveries).await?;
-    *last = Fetched { batch: Some(answer.batch), receipts };
+    let before = std::mem::take(last).fruitless;
+    let mut appended = 0;
+    let receipts = accept_and_count(bridge, name, &answer.deliveries, &mut appended).await?;
+    let fruitless = if appended > 0 || answer.deliveries.is_empty() { 0 } else { before.saturating_add(1) };
+    *last = Fetched { batch: Some(answer.batch), receipts, fruitless };
     Ok(answer.deliveries.len())
 }
 
@@ -286,6 +326,8 @@ pub async fn fetch(bridge: &Bridge, name: &SiteName, peer: &dyn Peer, clock: &dy
                 // Two bridges of one site supersede each other's pulls, and would otherwise do so without a pause.
                 clock.sleep(bridge.pauses.gather).await;
             }
+            // A peer that answers with the same for ever is asked less and less.
+            Ok(_) if last.is_fruitless() => clock.sleep(backoff.failed()).await,
             Ok(_) => backoff.succeeded(),
             Err(failure) => pause_after(bridge, name, &failure, &mut backoff, clock).await,
         }
@@ -313,6 +355,11 @@ impl Answering {
         history: &str,
     ) -> Result<&Arc<Line>, ServeError> {
         let bridge = &self.bridge;
+        if said_from != from || to != bridge.site() || history != bridge.history {
+            let named: String = history.chars().take(80).collect();
+            let detail = format!("a message from {said_from} to {to} of history {named:?}");
+            self.violated(Some(from), Violation::Name, &detail);
+        }
         if said_from != from {
             return Err(ServeError::Denied(format!("the message says it is from {said_from}, the connection {from}")));
         }
@@ -334,11 +381,43 @@ impl Answering {
         ServeError::NotNow
     }
 
+    /// Hands out a batch, unless a later pull came meanwhile: then it is free again, as it is where this one is broken off.
+    async fn hand_out(
+        &self,
+        line: &Line,
+        outgoing: Outgoing,
+        superseded: impl Fn() -> bool,
+    ) -> Result<Deliveries, ServeError> {
+        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
+        if superseded() {
+            return Ok(Deliveries::new(vec![]));
+        }
+        let recorded = let_go(&self.bridge, &line.peer, Way::Pull, &outgoing).await;
+        let deliveries = recorded.map_err(|error| {
+            self.bridge.observer.event(&Event::NotRecorded { peer: &line.peer, error: &error, pause: Duration::ZERO });
+            ServeError::NothingLeaves
+        })?;
+        if superseded() {
+            return Ok(Deliveries::new(vec![]));
+        }
+        let answer = Deliveries::new(deliveries);
+        flight.problems.clear();
+        *line.handed_out() = Some((answer.batch, outgoing));
+        Ok(answer)
+    }
+
     /// Marks what the receipts for the last answer say; an answer without receipts is free again.
     async fn settle_last(&self, line: &Line, pull: &Pull) -> Result<(), ServeError> {
         let Some((batch, outgoing)) = line.handed_out().take() else { return Ok(()) };
         let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
-        if pull.batch == Some(batch) && pull.receipts.len() == outgoing.deliveries.len() {
+        if pull.batch != Some(batch) {
+            return Ok(());
+        }
+        if pull.receipts.len() != outgoing.deliveries.len() {
+            let (given, there) = (pull.receipts.len(), outgoing.deliveries.len());
+            let detail = format!("{given} receipts for the {there} deliveries of an answer");
+            self.violated(Some(&line.peer), Violation::Receipt, &detail);
+        } else {
             let settled = settle(&self.bridge, &line.peer, outgoing, &pull.receipts).await;
             let settled = settled.map_err(|e| self.away(&e))?;
             flight.problems.clear();
@@ -350,6 +429,10 @@ impl Answering {
 
 #[async_trait]
 impl Service for Answering {
+    fn violated(&self, from: Option<&SiteName>, violation: Violation, detail: &str) {
+        self.bridge.observer.event(&Event::Violated { peer: from, violation, detail });
+    }
+
     async fn push(&self, from: &SiteName, push: Push) -> Result<Receipts, ServeError> {
         self.line(from, &push.from, &push.to, &push.history)?;
         let receipts = accept(&self.bridge, from, &push.deliveries).await.map_err(|e| self.away(&e))?;
@@ -359,6 +442,8 @@ impl Service for Answering {
 
     async fn pull(&self, from: &SiteName, pull: Pull) -> Result<Deliveries, ServeError> {
         let line = self.line(from, &pull.from, &pull.to, &pull.history)?;
+        // An answer cannot come back as too large, so it is no larger than every peer takes.
+        line.entries_max.fetch_min(Bounds::ANSWER.entries_max, Ordering::Relaxed);
         let mine = line.pulls.fetch_add(1, Ordering::SeqCst) + 1;
         line.bell.notify_waiters();
         self.settle_last(line, &pull).await?;
@@ -366,18 +451,10 @@ impl Service for Answering {
         let until = self.clock.now().saturating_add(Duration::from_secs(pull.wait_seconds.into()));
         loop {
             let superseded = || line.pulls.load(Ordering::SeqCst) != mine;
-            let batch = next_batch(&self.bridge, line, self.clock.as_ref()).await.map_err(|e| self.away(&e))?;
-            match batch {
-                Some(outgoing) if superseded() => {
-                    line.put_back(outgoing.rows().map(|(p, _)| p.clone()).collect());
-                    return Ok(Deliveries::new(vec![]));
-                }
-                Some(outgoing) => {
-                    let answer = Deliveries::new(outgoing.deliveries.clone());
-                    *line.handed_out() = Some((answer.batch, outgoing));
-                    return Ok(answer);
-                }
-                None => {}
+            let problems_max = self.bridge.limits.batch_problems_max.min(Bounds::ANSWER.deliveries_max);
+            let batch = next_batch(&self.bridge, line, problems_max, self.clock.as_ref()).await;
+            if let Some(outgoing) = batch.map_err(|e| self.away(&e))? {
+                return self.hand_out(line, outgoing, superseded).await;
             }
             let left = until.saturating_sub(self.clock.now());
             if left.is_zero() || superseded() {

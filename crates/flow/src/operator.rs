@@ -39,6 +39,8 @@ pub struct Recorded {
     pub rows: u64,
     /// Problems left alone because they are suspended.
     pub suspended: u64,
+    /// Problems left alone because nobody said yet which of the peer's they belong to.
+    pub unlinked: u64,
 }
 
 impl Recorded {
@@ -48,24 +50,25 @@ impl Recorded {
             problems: self.problems + other.problems,
             rows: self.rows + other.rows,
             suspended: self.suspended + other.suspended,
+            unlinked: self.unlinked + other.unlinked,
         }
     }
 }
 
-/// Records of these problems that `peer` holds everything it is owed now. `dry`: only counts.
+/// Records of these problems that `peer` holds everything it is owed now, or as much of it as is among the rows of `only`.
+/// `dry`: only counts.
 pub async fn adopt(
     bridge: &Bridge,
     peer: &SiteName,
     problems: &[ProblemId],
+    only: Option<&BTreeMap<ProblemId, IdSet>>,
     dry: bool,
 ) -> Result<Recorded, StoreError> {
     let relay = bridge.peers.get(peer).is_some_and(|p| p.relay);
     let word = |ledger: &Ledger, rows: &[landbridge_core::entry::Row]| {
-        // What a peer does not call by any name it cannot hold.
-        if bridge.is_linked() && ledger.name_of(peer).is_none() {
-            return Ok((vec![], 0));
-        }
-        let owed: IdSet = (bridge.decisions.pending)(ledger, rows, peer, relay).iter().map(|row| row.work).collect();
+        let meant = |row: WorkId| only.is_none_or(|only| only.get(ledger.problem()).is_some_and(|o| o.contains(row)));
+        let owed = (bridge.decisions.pending)(ledger, rows, peer, relay);
+        let owed: IdSet = owed.iter().map(|row| row.work).filter(|row| meant(*row)).collect();
         let counted = owed.len();
         let mut marker = ledger.marker_for(peer, &Default::default());
         marker.say(Group::Adopted, owed);
@@ -168,9 +171,7 @@ pub async fn resign(
         let mut appends = Vec::new();
         for marker in ledger.summary().into_iter().filter(|m| !m.says_nothing() || bridge.is_linked()).chain([own]) {
             let about = marker.peer.site.clone();
-            let texts = scribe
-                .write(ledger.problem(), marker, ledger.marker_texts())
-                .map_err(|narrow| StoreError::Mapping(narrow.to_string()))?;
+            let texts = ledger.write(scribe, marker).map_err(|narrow| StoreError::Mapping(narrow.to_string()))?;
             appends.extend(texts.into_iter().map(|text| Append {
                 problem: ledger.problem().clone(),
                 kind: Kind::Marker,
@@ -233,6 +234,11 @@ async fn record(
                 continue;
             }
             let (rows, counted) = word(&ledger, &read.rows)?;
+            // What a peer does not call by any name it cannot hold.
+            if bridge.is_linked() && peer.is_some_and(|peer| ledger.name_of(peer).is_none()) {
+                recorded.unlinked += u64::from(counted > 0);
+                continue;
+            }
             recorded.problems += u64::from(!rows.is_empty());
             recorded.rows += counted;
             appends.extend(rows);

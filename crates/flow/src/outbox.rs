@@ -41,7 +41,14 @@ struct Waiting {
     backoff: Backoff,
     /// Rows that only an operator's word frees.
     denied: IdSet,
+    /// How many deliveries in a row were answered with nothing but a wish for bodies, and for which.
+    fruitless: u32,
+    wanted: OriginSet,
 }
+
+/// Deliveries in a row that a peer may answer with a wish for bodies and take nothing of, before the next one waits: the
+/// bodies go with the second.
+const FRUITLESS_MAX: u32 = 2;
 
 impl Outbox {
     /// An outbox at the beginning of a pass through all problems.
@@ -93,10 +100,12 @@ impl Outbox {
             self.refused.iter().filter(|(_, w)| w.until.is_some_and(is_ripe)).map(|(p, _)| p.clone()).collect();
         for problem in ripe {
             // What is tried again waits no more; how often it was refused is kept until it is known to be taken.
+            let mut wanted = OriginSet::new();
             if let Some(waiting) = self.refused.get_mut(&problem) {
                 (waiting.rows, waiting.until) = (IdSet::new(), None);
+                wanted = std::mem::take(&mut waiting.wanted);
             }
-            self.put(problem, OriginSet::new());
+            self.put(problem, wanted);
         }
         let next: Vec<_> = self.due.keys().filter(|p| !self.flying.contains(*p)).take(count).cloned().collect();
         let mut taken = BTreeMap::new();
@@ -140,10 +149,32 @@ impl Outbox {
         if !denied.is_empty() {
             self.waiting(&settled.problem).denied.extend(&denied.into_iter().map(|(row, ..)| *row).collect());
         }
+        let fruitless = self.is_fruitless(settled, now);
         self.forget_if_nothing_waits(&settled.problem);
-        if settled.again {
+        if settled.again && !fruitless {
             self.put(settled.problem.clone(), settled.wanted.clone());
         }
+    }
+
+    /// Whether the peer asks for bodies again and again and takes nothing: then they wait with growing pauses.
+    fn is_fruitless(&mut self, settled: &Settled, now: Duration) -> bool {
+        if settled.marked > 0 {
+            if let Some(waiting) = self.refused.get_mut(&settled.problem) {
+                waiting.fruitless = 0;
+            }
+            return false;
+        }
+        if !settled.again {
+            return false;
+        }
+        let waiting = self.waiting(&settled.problem);
+        waiting.fruitless = waiting.fruitless.saturating_add(1);
+        if waiting.fruitless <= FRUITLESS_MAX {
+            return false;
+        }
+        waiting.wanted.extend(&settled.wanted);
+        waiting.until = Some(now.saturating_add(waiting.backoff.failed()));
+        true
     }
 
     /// A row that cannot be sent waits as one that was refused does.
@@ -166,6 +197,8 @@ impl Outbox {
             until: None,
             backoff: Backoff::new(first, longest),
             denied: IdSet::new(),
+            fruitless: 0,
+            wanted: OriginSet::new(),
         })
     }
 
@@ -188,7 +221,8 @@ impl Outbox {
     }
 
     fn forget_if_nothing_waits(&mut self, problem: &ProblemId) {
-        if self.refused.get(problem).is_some_and(|w| w.rows.is_empty() && w.denied.is_empty()) {
+        let nothing = |w: &Waiting| w.rows.is_empty() && w.denied.is_empty() && w.fruitless == 0;
+        if self.refused.get(problem).is_some_and(nothing) {
             self.refused.remove(problem);
         }
     }
@@ -264,6 +298,27 @@ mod tests {
         assert_eq!(outbox.next_retry(), Some(2 * SECOND));
         let due = outbox.take(2 * SECOND, 9).remove(&problem("A")).unwrap();
         assert!(due.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_wants_bodies_for_ever_is_sent_them_less_and_less() {
+        let mut outbox = outbox(10);
+        let mut wants = Settled { again: true, ..settled(&[]) };
+        wants.wanted.insert(&"C/9".parse().unwrap());
+        for _ in 0..FRUITLESS_MAX {
+            outbox.settled(&wants, SECOND);
+            assert!(outbox.take(SECOND, 9)[&problem("A")].wanted.contains(&"C/9".parse().unwrap()));
+        }
+        outbox.settled(&wants, SECOND);
+        assert!(outbox.take(SECOND, 9).is_empty());
+        assert_eq!(outbox.next_retry(), Some(2 * SECOND));
+        let due = outbox.take(2 * SECOND, 9).remove(&problem("A")).unwrap();
+        assert!(due.wanted.contains(&"C/9".parse().unwrap()), "the bodies go with the next try");
+        outbox.settled(&wants, 2 * SECOND);
+        assert_eq!(outbox.next_retry(), Some(4 * SECOND), "the pauses grow");
+        outbox.settled(&Settled { marked: 1, ..settled(&[]) }, 4 * SECOND);
+        outbox.settled(&wants, 4 * SECOND);
+        assert_eq!(outbox.take(4 * SECOND, 9).len(), 1, "what was taken at last is forgotten");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use landbridge_core::message::{
 use landbridge_core::{Digest, Fields, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::error::{PeerError, ServeError, StoreError};
+use crate::violation::Violation;
 
 /// The number of shards that problems are locked by (DESIGN §5).
 pub const SHARDS: u64 = 256;
@@ -102,6 +103,11 @@ pub trait Txn: Send {
     /// transaction is good for nothing but [`Txn::rollback_to`].
     async fn append(&mut self, rows: &[Append]) -> Result<Vec<WorkId>, StoreError>;
 
+    /// Deletes markers, those of these rows whose problem, number and text still are what was read, and returns how many
+    /// those were. [`StoreError::Mapping`] where the mapping does not allow it or does not say how. After an error as after
+    /// one of [`Txn::append`].
+    async fn remove(&mut self, rows: &[Removal]) -> Result<u64, StoreError>;
+
     /// Of each home name, the problems that have it in the link column, whether they are visible or not. Nothing where
     /// no link column is mapped.
     async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError>;
@@ -168,6 +174,17 @@ pub struct Append {
     pub fields: Fields,
     /// The site that wrote the entry; for a marker, the peer that it is about.
     pub site: SiteName,
+}
+
+/// A marker to delete, as it was read in the same transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Its problem.
+    pub problem: ProblemId,
+    /// Its number; above [`WorkId::APART`] where markers have a table of their own.
+    pub work: WorkId,
+    /// Its text, exactly as [`Txn::rows`] read it.
+    pub text: String,
 }
 
 /// A problem to create.
@@ -242,6 +259,8 @@ pub trait Service: Send + Sync {
 
     /// Records what the asking site lost.
     async fn lost(&self, from: &SiteName, lost: Lost) -> Result<LossRecorded, ServeError>;
+    /// Is told what the transport refused of a peer, or of somebody who is none.
+    fn violated(&self, _from: Option<&SiteName>, _violation: Violation, _detail: &str) {}
 }
 
 /// Pauses, and nothing else: no outcome depends on a clock (DESIGN §11.6).

@@ -1,7 +1,7 @@
 //! What a receipt changes at the sender (DESIGN §4): one short transaction under the locks, in which everything is read
 //! again, and `copy in system X: …` is appended for what X holds and what is still as it was sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use landbridge_core::message::{Code, Receipt, Refusal};
 use landbridge_core::pending::diverged;
@@ -12,6 +12,7 @@ use crate::bridge::{Bridge, Event, shards};
 use crate::error::StoreError;
 use crate::ports::{Append, Body, Kind, Mode};
 use crate::send::{Memo, Outgoing};
+use crate::violation::Violation;
 
 /// What became of one problem of a batch.
 #[derive(Debug)]
@@ -39,9 +40,30 @@ pub async fn settle(
     receipts: &[Receipt],
 ) -> Result<Vec<Settled>, StoreError> {
     let pairs: Vec<_> = outgoing.memos.into_iter().zip(receipts).collect();
+    tell_of_forged(bridge, peer, &pairs);
     let mut marked = HashMap::new();
     mark_apart(bridge, peer, &pairs, &mut marked).await?;
     Ok(pairs.iter().map(|(memo, receipt)| conclude(bridge, peer, memo, receipt, &marked)).collect())
+}
+
+/// Tells once where receipts speak of entries that were not delivered. Nothing follows from them: what is recorded is looked
+/// for among what was sent.
+fn tell_of_forged(bridge: &Bridge, peer: &SiteName, pairs: &[(Memo, &Receipt)]) {
+    let is_forged = |(memo, receipt): &(Memo, &Receipt)| {
+        let mut sent = OriginSet::new();
+        memo.sent.iter().for_each(|s| sent.insert(&s.origin));
+        let beyond = |said: &OriginSet| {
+            let mut rest = said.clone();
+            rest.subtract(&sent);
+            !rest.is_empty()
+        };
+        beyond(&receipt.holds) || beyond(&receipt.wanted) || receipt.refused.iter().any(|r| !sent.contains(&r.origin))
+    };
+    let forged = pairs.iter().filter(|pair| is_forged(pair)).count();
+    if forged > 0 {
+        let detail = format!("{forged} of {} receipts speak of entries that were not delivered", pairs.len());
+        bridge.observer.event(&Event::Violated { peer: Some(peer), violation: Violation::Receipt, detail: &detail });
+    }
 }
 
 /// What became of the marker for one problem.
@@ -65,7 +87,9 @@ fn conclude(
 ) -> Settled {
     let (problem, observer) = (&memo.problem, &bridge.observer);
     let rows: HashMap<_, _> = memo.sent.iter().map(|s| (&s.origin, s.work)).collect();
-    let refused = receipt.refused.iter();
+    // Each once, whatever the receipt repeats; what it holds as well is held.
+    let mut once = HashSet::new();
+    let refused = receipt.refused.iter().filter(|r| !receipt.holds.contains(&r.origin) && once.insert(&r.origin));
     let refused = refused.filter_map(|r| rows.get(&r.origin).map(|work| (*work, r.origin.clone(), r.refusal)));
     let mut refused: Vec<_> = refused.collect();
     let mut wanted = OriginSet::new();
@@ -200,9 +224,8 @@ pub(crate) fn markers(
     marker: Marker,
 ) -> Result<Vec<Append>, StoreError> {
     let problem = ledger.problem();
-    let texts = bridge
-        .scribe
-        .write(problem, marker, ledger.marker_texts())
+    let texts = ledger
+        .write(&bridge.scribe, marker)
         .map_err(|narrow| StoreError::Row { refusal: Refusal::of(Code::TextTooLong), detail: narrow.to_string() })?;
     let append = |text| Append {
         problem: problem.clone(),

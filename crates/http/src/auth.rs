@@ -1,5 +1,6 @@
-//! Whose request it is. A peer with a token proves itself with it; a peer without one is believed by its name alone,
-//! which is acceptable on loopback only. What a site may do once it is known is not decided here.
+//! Whose request it is. A peer shows it by the certificate of its connection, by a token, or, where both are agreed, by
+//! both; a peer with neither is believed by its name alone, which is acceptable on loopback only. What a site may do once
+//! it is known is not decided here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -107,8 +108,22 @@ impl Auth {
         Ok(Self { peers: known })
     }
 
-    /// Who sends a request with these headers. Every token is compared, whichever it is.
-    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Stranger> {
+    /// Who sends a request with these headers over a connection on which `shown` has shown its certificate. Every token is
+    /// compared, whichever it is.
+    pub(crate) fn caller(&self, headers: &HeaderMap, shown: Option<&SiteName>) -> Result<Caller, Stranger> {
+        let Some(shown) = shown else { return self.by_token(headers) };
+        match self.peers.get(shown) {
+            // No token is agreed: what is sent all the same is nobody's affair.
+            Some(None) => Ok(Caller::Known(shown.clone())),
+            Some(Some(_)) => match self.by_token(headers)? {
+                Caller::Known(site) if site == *shown => Ok(Caller::Known(site)),
+                _ => Err(Stranger),
+            },
+            None => Err(Stranger),
+        }
+    }
+
+    fn by_token(&self, headers: &HeaderMap) -> Result<Caller, Stranger> {
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let Some(header) = given.next() else {
             return if self.peers.values().any(Option::is_none) { Ok(Caller::Unnamed) } else { Err(Stranger) };
@@ -156,7 +171,7 @@ mod tests {
         for value in headers {
             map.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        auth.caller(&map)
+        auth.caller(&map, None)
     }
 
     #[test]
@@ -172,6 +187,24 @@ mod tests {
         assert_eq!(caller(&auth, &[&format!("Basic {OF_N}")]), Err(Stranger));
         assert_eq!(caller(&auth, &[&format!("Bearer {OF_N}"), &format!("Bearer {OF_C}")]), Err(Stranger));
         assert_eq!(caller(&auth, &[]), Err(Stranger));
+    }
+
+    #[test]
+    fn a_certificate_names_its_site_and_an_agreed_token_is_needed_besides() {
+        let auth = Auth::new([(site("N"), token(OF_N)), (site("C"), None)]).unwrap();
+        let caller = |shown: &str, header: Option<&str>| {
+            let mut map = HeaderMap::new();
+            if let Some(secret) = header {
+                map.append(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {secret}")).unwrap());
+            }
+            auth.caller(&map, Some(&site(shown)))
+        };
+        assert_eq!(caller("C", None), Ok(Caller::Known(site("C"))));
+        assert_eq!(caller("C", Some(OF_N)), Ok(Caller::Known(site("C"))));
+        assert_eq!(caller("N", Some(OF_N)), Ok(Caller::Known(site("N"))));
+        for (shown, header) in [("N", None), ("N", Some(OF_C)), ("X", None), ("X", Some(OF_N))] {
+            assert_eq!(caller(shown, header), Err(Stranger), "{shown}");
+        }
     }
 
     #[test]

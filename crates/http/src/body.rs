@@ -1,11 +1,16 @@
 //! What client and server agree on about bodies: JSON, compressed with zstd where both offer it, never larger than a
 //! maximum, which holds before and after decompression. An error is JSON too: one sentence.
 
+use std::convert::Infallible;
 use std::io::Read;
 
+use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
+
+use crate::quota::Admitted;
 
 /// Bodies smaller than this are not worth compressing.
 pub(crate) const ZSTD_BYTES_MIN: usize = 1024;
@@ -90,9 +95,25 @@ pub(crate) fn decompress(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unr
     complete.map(|()| clear).map_err(|_| Unreadable::Damaged)
 }
 
+/// Parts in which an answer is handed to a connection, so that one which nobody reads stays where it is counted.
+const PART_BYTES: usize = 64 << 10;
+
+/// An answer's body, which holds the place and the memory of its request until the last part of it is on its way.
+pub(crate) fn held(bytes: Vec<u8>, admitted: Option<Admitted>) -> Body {
+    let Some(mut admitted) = admitted else { return Body::from(bytes) };
+    admitted.hold(bytes.len());
+    let parts = stream::unfold((Bytes::from(bytes), admitted), async |(mut rest, admitted)| {
+        let part = rest.split_to(rest.len().min(PART_BYTES));
+        (!part.is_empty()).then(|| (Ok::<_, Infallible>(part), (rest, admitted)))
+    });
+    Body::from_stream(parts)
+}
+
 /// A sentence that came from outside, or repeats a part of what did, fit for a terminal: of one line and not too long.
 pub(crate) fn one_line(sentence: &str) -> String {
-    let printable = sentence.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let turns =
+        |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    let printable = sentence.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c });
     let mut line: String = printable.take(SENTENCE_CHARS_MAX).collect();
     if sentence.chars().nth(SENTENCE_CHARS_MAX).is_some() {
         line.push('…');

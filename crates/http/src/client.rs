@@ -13,19 +13,33 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use landbridge_core::message::{
-    Beliefs, Checked, Compare, Compared, Deliveries, LossRecorded, Lost, Pull, Push, Receipts, Verify, from_bytes,
-    to_bytes,
+    Beliefs, Checked, Compare, Compared, Deliveries, LossRecorded, Lost, Pull, Push, Receipts, Verify,
+    from_bytes_within, to_bytes,
 };
+use landbridge_core::{Bounds, SiteName};
 use landbridge_flow::error::PeerError;
 use landbridge_flow::ports::{Compares, Peer};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url, redirect};
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::version::TLS13;
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::auth::Token;
 use crate::body::{self, Coding, ErrorBody, Unreadable, one_line};
+use crate::quota::{Exceeded, Quota};
+use crate::tls::{Tls, Verdict, failed};
+use crate::trust::Witness;
+
+/// How long it is listened to why a peer ended a connection.
+const WHY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Which way a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +56,24 @@ pub trait Tap: Send + Sync {
     fn message(&self, direction: Direction, json: &[u8]);
 }
 
+/// The two ends of TLS with one peer.
+#[derive(Clone)]
+pub struct PeerTls {
+    /// What this site shows, and who may vouch for the peer.
+    pub tls: Arc<Tls>,
+    /// The peer that is expected to answer.
+    pub peer: SiteName,
+    /// Told of the certificate that the peer shows.
+    pub witness: Option<Arc<dyn Witness>>,
+}
+
 /// How a peer is reached.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Where the peer's bridge listens: `http://127.0.0.1:7420`.
+    /// Where the peer's bridge listens: `https://bridge.n.example:7420`, or on this machine `http://127.0.0.1:7420`.
     pub url: String,
+    /// What is shown to it, and whom it has to prove to be. Needed for https.
+    pub tls: Option<PeerTls>,
     /// The token shared with it, where there is one.
     pub token: Option<Token>,
     /// The largest body that is sent or taken, before and after compression.
@@ -55,6 +82,10 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// The longest time until an answer is complete; a pull may take as much longer as it asked to wait.
     pub timeout: Duration,
+    /// The most that is taken in one answer.
+    pub bounds: Bounds,
+    /// What the peer's answers are counted by, together with its requests.
+    pub quota: Option<Arc<Quota>>,
     /// Sees every body.
     pub tap: Option<Arc<dyn Tap>>,
 }
@@ -64,10 +95,13 @@ impl ClientOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: None,
             token: None,
             body_bytes_max: 64 << 20,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(60),
+            bounds: Bounds::default(),
+            quota: None,
             tap: None,
         }
     }
@@ -82,15 +116,18 @@ pub enum ClientError {
     /// A url with a user name or a password, which is not repeated here.
     #[error("the url holds a user name or a password; a peer's secret is its token")]
     Secret,
-    /// TLS.
-    #[error("{0}: this version speaks plain HTTP on loopback only; write http://127.0.0.1:PORT")]
+    /// TLS, and nothing to show.
+    #[error("{0}: an https url needs a certificate of this site; give the configuration a [tls] section")]
     Https(String),
     /// Another machine.
     #[error(
-        "{0}: the host is no loopback address; this version speaks plain HTTP on loopback only: 127.0.0.1, [::1] or \
-         localhost"
+        "{0}: the host is no loopback address, and over plain HTTP others could hear; write https://, or 127.0.0.1, [::1] \
+         or localhost"
     )]
     NotLoopback(String),
+    /// The certificate of this site cannot be used.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(#[source] reqwest::Error),
@@ -123,10 +160,13 @@ pub struct HttpPeer {
     http: reqwest::Client,
     calls: Calls,
     shown: String,
+    tls: Option<(PeerTls, Verdict)>,
     authorization: Option<HeaderValue>,
     body_bytes_max: usize,
     connect_timeout: Duration,
     timeout: Duration,
+    bounds: Bounds,
+    quota: Option<Arc<Quota>>,
     tap: Option<Arc<dyn Tap>>,
     /// Whether the peer said that it reads zstd.
     reads_zstd: AtomicBool,
@@ -142,6 +182,16 @@ impl HttpPeer {
     /// A peer as `options` say. Nothing is sent yet.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let base = base(&options.url)?;
+        let is_https = base.scheme() == "https";
+        let (config, tls) = match options.tls.filter(|_| is_https) {
+            Some(tls) => {
+                let verdict = Verdict::default();
+                let config = tls.tls.client(&tls.peer, tls.witness.clone(), verdict.clone());
+                (config.map_err(ClientError::Tls)?, Some((tls, verdict)))
+            }
+            None if is_https => return Err(ClientError::Https(one_line(&options.url))),
+            None => (nobody().map_err(ClientError::Tls)?, None),
+        };
         let shown = base.as_str().trim_end_matches('/').to_owned();
         let calls = Calls::at(&shown)?;
         let authorization = options.token.as_ref().map(|token| {
@@ -156,6 +206,7 @@ impl HttpPeer {
         let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
         let http = reqwest::Client::builder()
             .no_proxy()
+            .tls_backend_preconfigured(config)
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(options.connect_timeout)
@@ -167,10 +218,13 @@ impl HttpPeer {
             http,
             calls,
             shown,
+            tls,
             authorization,
             body_bytes_max: options.body_bytes_max,
             connect_timeout: options.connect_timeout,
             timeout: options.timeout,
+            bounds: options.bounds.or(Bounds::ANSWER),
+            quota: options.quota,
             tap: options.tap,
             reads_zstd: AtomicBool::new(false),
         })
@@ -197,7 +251,8 @@ impl HttpPeer {
         if answer.status != StatusCode::OK {
             return Err(self.refused(&answer));
         }
-        from_bytes(&answer.clear).map_err(|error| PeerError::Protocol(one_line(&format!("{}: {error}", self.shown))))
+        let read = from_bytes_within(&answer.clear, self.bounds);
+        read.map_err(|error| PeerError::Violation(one_line(&format!("{}: {error}", self.shown))))
     }
 
     async fn exchange(
@@ -219,37 +274,45 @@ impl HttpPeer {
         if let Some(tap) = &self.tap {
             tap.message(Direction::Request, clear);
         }
-        let response = request.body(sent).send().await.map_err(|error| self.unreachable(&error, timeout))?;
+        let response = match request.body(sent).send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.unreachable(&error, timeout).await),
+        };
         let status = response.status();
         if body::offers_zstd(response.headers()) {
             self.reads_zstd.store(true, Ordering::Relaxed);
         }
         let coding = body::coding(response.headers());
+        let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let arrived = self.take(response, timeout).await?;
         let clear = match coding {
             Coding::Plain => arrived,
             Coding::Zstd => body::decompress(&arrived, self.body_bytes_max).map_err(|why| match why {
                 Unreadable::TooLarge => self.answer_too_large(),
-                Unreadable::Damaged => self.protocol("the answer says that it is zstd, and cannot be decompressed"),
+                Unreadable::Damaged => self.against("the answer says that it is zstd, and cannot be decompressed"),
             })?,
             Coding::Foreign => return Err(self.protocol("the answer is compressed in a way that was not asked for")),
         };
         if let Some(tap) = &self.tap {
             tap.message(Direction::Answer, &clear);
         }
-        Ok(Answer { status, clear })
+        Ok(Answer { status, clear, pause: pause.map(Duration::from_secs) })
     }
 
     /// The bytes of the body, as they arrive and no more than the maximum.
     async fn take(&self, mut response: Response, timeout: Duration) -> Result<Vec<u8>, PeerError> {
         let mut taken = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error, timeout))? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(taken),
+                Err(error) => return Err(self.unreachable(&error, timeout).await),
+            };
             if taken.len() + chunk.len() > self.body_bytes_max {
                 return Err(self.answer_too_large());
             }
             taken.extend_from_slice(&chunk);
         }
-        Ok(taken)
     }
 
     fn refused(&self, answer: &Answer) -> PeerError {
@@ -264,7 +327,10 @@ impl HttpPeer {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => PeerError::Denied(sentence),
             StatusCode::PAYLOAD_TOO_LARGE => PeerError::TooLarge,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => PeerError::NotNow(sentence),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => match answer.pause {
+                Some(pause) => PeerError::Later { why: sentence, pause },
+                None => PeerError::NotNow(sentence),
+            },
             // Too slow, or something between the two that does not reach the bridge: this passes.
             StatusCode::REQUEST_TIMEOUT | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
                 PeerError::Unreachable(sentence)
@@ -273,8 +339,19 @@ impl HttpPeer {
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error, timeout: Duration) -> PeerError {
+    async fn unreachable(&self, error: &reqwest::Error, timeout: Duration) -> PeerError {
         let url = &self.shown;
+        if let Some((tls, verdict)) = &self.tls {
+            if let Some(met) = tls_error(error) {
+                return self.handshake_failed(&met, &tls.tls, verdict);
+            }
+            if !error.is_timeout()
+                && !error.is_connect()
+                && let Some(met) = self.ask_why(tls, verdict).await
+            {
+                return self.handshake_failed(&met, &tls.tls, verdict);
+            }
+        }
         let sentence = match (error.is_connect(), error.is_timeout()) {
             (true, true) => format!("no connection to {url} within {:?}", self.connect_timeout),
             (true, false) => format!("no connection to {url}: {}", reason(error)),
@@ -284,8 +361,49 @@ impl HttpPeer {
         PeerError::Unreachable(one_line(&sentence))
     }
 
+    /// What TLS has to say where HTTP keeps no more than that the connection ended: in TLS 1.3 the peer judges our
+    /// certificate after we believe to be connected. Dialled once more, without a request.
+    async fn ask_why(&self, tls: &PeerTls, verdict: &Verdict) -> Option<Met> {
+        let config = tls.tls.client(&tls.peer, None, verdict.clone()).ok()?;
+        let url = Url::parse(&self.shown).ok()?;
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = url.port_or_known_default()?;
+        let listen = async {
+            let stream = TcpStream::connect((host.as_str(), port)).await.ok()?;
+            let name = ServerName::try_from(host.clone()).ok()?;
+            match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+                Err(error) => tls_within(&error),
+                Ok(mut stream) => stream.read(&mut [0]).await.err().and_then(|error| tls_within(&error)),
+            }
+        };
+        tokio::time::timeout(WHY_TIME_MAX, listen).await.ok().flatten()
+    }
+
+    /// Either side did not take the other's certificate, or the two speak no TLS with each other.
+    fn handshake_failed(&self, met: &Met, tls: &Tls, verdict: &Verdict) -> PeerError {
+        let url = &self.shown;
+        match met {
+            Met::Alert(alert) => PeerError::Denied(one_line(&format!("{url}: {}", tls.told(*alert)))),
+            Met::Error(rustls::Error::InvalidMessage(_)) => PeerError::Unproven(one_line(&format!(
+                "{url} speaks no TLS: the site there needs [tls] in its configuration, or is reached over http:// if it is \
+                 on this machine"
+            ))),
+            Met::Error(error) => {
+                let why = match verdict.take() {
+                    Some(Err(why)) => why,
+                    _ => failed(error),
+                };
+                PeerError::Unproven(one_line(&format!("{url} {why}")))
+            }
+        }
+    }
+
     fn answer_too_large(&self) -> PeerError {
-        self.protocol(&format!("the answer is larger than {} bytes", self.body_bytes_max))
+        self.against(&format!("the answer is larger than {} bytes", self.body_bytes_max))
+    }
+
+    fn against(&self, what: &str) -> PeerError {
+        PeerError::Violation(format!("{}: {what}", self.shown))
     }
 
     fn protocol(&self, what: &str) -> PeerError {
@@ -296,6 +414,13 @@ impl HttpPeer {
 struct Answer {
     status: StatusCode,
     clear: Vec<u8>,
+    /// When to come again, where it says so in seconds.
+    pause: Option<Duration>,
+}
+
+/// What this site allows is the peer's to keep, and the peer's answers count too: it is asked again later.
+fn later(exceeded: Exceeded) -> PeerError {
+    PeerError::Later { why: format!("its answers are more than this site takes: {exceeded}"), pause: exceeded.pause }
 }
 
 #[async_trait]
@@ -305,8 +430,15 @@ impl Peer for HttpPeer {
     }
 
     async fn pull(&self, pull: Pull) -> Result<Deliveries, PeerError> {
+        if let Some(quota) = &self.quota {
+            quota.before_pull().map_err(later)?;
+        }
         let wait = Duration::from_secs(pull.wait_seconds.into());
-        self.call(&self.calls.pull, &pull, self.timeout.saturating_add(wait)).await
+        let answer: Deliveries = self.call(&self.calls.pull, &pull, self.timeout.saturating_add(wait)).await?;
+        if let Some(quota) = &self.quota {
+            quota.pulled(answer.deliveries.iter().map(|delivery| delivery.entries.len().max(1)).sum());
+        }
+        Ok(answer)
     }
 }
 
@@ -325,7 +457,7 @@ impl Compares for HttpPeer {
     }
 }
 
-/// The url as parsed, if this version may speak to it.
+/// The url as parsed, if it may be spoken to.
 fn base(url: &str) -> Result<Url, ClientError> {
     let bad = || ClientError::Url(one_line(url));
     // Looked for in the text, since what does not parse must not be repeated with its password either.
@@ -333,18 +465,51 @@ fn base(url: &str) -> Result<Url, ClientError> {
         return Err(ClientError::Secret);
     }
     let parsed = Url::parse(url).map_err(|_| bad())?;
-    match parsed.scheme() {
-        "http" => {}
-        "https" => return Err(ClientError::Https(one_line(url))),
-        _ => return Err(bad()),
-    }
-    if parsed.query().is_some() || parsed.fragment().is_some() {
+    if !matches!(parsed.scheme(), "http" | "https") || parsed.query().is_some() || parsed.fragment().is_some() {
         return Err(bad());
     }
     let host = parsed.host_str().ok_or_else(bad)?;
     let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     let loopback = address.map_or(host == "localhost", |ip| ip.is_loopback());
-    if loopback { Ok(parsed) } else { Err(ClientError::NotLoopback(one_line(url))) }
+    if loopback || parsed.scheme() == "https" { Ok(parsed) } else { Err(ClientError::NotLoopback(one_line(url))) }
+}
+
+/// TLS with which nobody is believed: the HTTP client wants some, and over plain HTTP it is not used.
+fn nobody() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// What TLS says of a failure.
+#[derive(Debug)]
+enum Met {
+    /// The other side does not take us.
+    Alert(AlertDescription),
+    /// We do not take the other side, or it speaks something else.
+    Error(rustls::Error),
+}
+
+/// The error of TLS within `error`.
+fn tls_error(error: &reqwest::Error) -> Option<Met> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(met) = tls_within(error) {
+            return Some(met);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The same, where it is wrapped into errors of reading and writing, which do not name it as their source.
+fn tls_within(error: &(dyn std::error::Error + 'static)) -> Option<Met> {
+    match error.downcast_ref() {
+        Some(rustls::Error::AlertReceived(alert)) => return Some(Met::Alert(*alert)),
+        Some(other) => return Some(Met::Error(other.clone())),
+        None => {}
+    }
+    error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| tls_within(inner))
 }
 
 /// The innermost reason, in words.
@@ -389,9 +554,17 @@ mod tests {
         }
         assert_eq!(
             refused("https://bridge.n.example:7420"),
-            "https://bridge.n.example:7420: this version speaks plain HTTP on loopback only; write \
-             http://127.0.0.1:PORT"
+            "https://bridge.n.example:7420: an https url needs a certificate of this site; give the configuration a [tls] \
+             section"
         );
+    }
+
+    #[test]
+    fn what_tls_says_is_found_however_deep_it_is_wrapped() {
+        let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+        let wrapped = io::Error::other(io::Error::other(alert));
+        assert!(matches!(tls_within(&wrapped), Some(Met::Alert(AlertDescription::UnknownCA))));
+        assert!(tls_within(&io::Error::other("no connection")).is_none());
     }
 
     #[test]

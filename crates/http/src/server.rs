@@ -9,18 +9,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, VARY, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
-use axum::{Extension, Router};
-use landbridge_core::SiteName;
-use landbridge_core::message::{Checked, Compare, Lost, MessageError, Pull, Push, Verify, WIRE, from_bytes, to_bytes};
+use landbridge_core::message::{
+    Checked, Compare, Lost, MessageError, Pull, Push, Verify, WIRE, from_bytes_within, to_bytes,
+};
+use landbridge_core::{Bounds, SiteName};
+use landbridge_flow::Violation;
 use landbridge_flow::error::ServeError;
 use landbridge_flow::ports::Service;
 use serde::Deserialize;
@@ -31,9 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, Caller, Stranger};
 use crate::body::{self, Coding, ErrorBody, Unreadable};
+use crate::listener::{Door, PeerSite, Place};
+use crate::quota::{Admitted, Exceeded, Quotas, seconds};
 
-/// How long a push that is under way at shutdown may take to its commit.
-const GRACE: Duration = Duration::from_secs(10);
 /// A refused body is read to its end, up to this many times the maximum, so that its sender hears the answer.
 const DISCARD_FACTOR: usize = 4;
 
@@ -48,6 +52,10 @@ pub struct ServerOptions {
     pub body_time_max: Duration,
     /// The longest time that a pull waits, whatever it asks for.
     pub wait_max: Duration,
+    /// The most that is taken in one message.
+    pub bounds: Bounds,
+    /// How much each peer may ask.
+    pub quotas: Quotas,
 }
 
 impl ServerOptions {
@@ -58,6 +66,8 @@ impl ServerOptions {
             body_bytes_max: 64 << 20,
             body_time_max: Duration::from_secs(30),
             wait_max: Duration::from_secs(60),
+            bounds: Bounds::default(),
+            quotas: Quotas::default(),
         }
     }
 }
@@ -67,7 +77,8 @@ impl ServerOptions {
 pub enum ServerError {
     /// Asked to listen where others could hear.
     #[error(
-        "{0} is no loopback address; this version speaks plain HTTP and therefore listens on 127.0.0.1 or [::1] only"
+        "{0} is no loopback address, and without TLS others could hear; give the configuration a [tls] section, or listen \
+         on 127.0.0.1 or [::1]"
     )]
     NotLoopback(SocketAddr),
     /// The system does not let it.
@@ -89,33 +100,18 @@ pub fn router(service: Arc<dyn Service>, options: ServerOptions) -> Router {
         .with_state(Arc::new(Served { service, options }))
 }
 
-/// Serves `router` until `shutdown`: then waiting pulls end at once, and pushes under way get a little time.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), ServerError> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        return Err(ServerError::NotLoopback(address));
-    }
-    // An answer is one small write; waiting for more to send with it would only delay it.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    let router = router.layer(Extension(Stopping(shutdown.clone())));
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let overdue = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        ended = served.into_future() => Ok(ended?),
-        () = overdue => Ok(()),
-    }
+/// Serves `router` on loopback, without TLS, until `shutdown`.
+pub async fn serve(
+    listener: impl Into<Arc<TcpListener>>,
+    router: Router,
+    shutdown: CancellationToken,
+) -> Result<(), ServerError> {
+    Door::default().serve(listener, router, shutdown).await
 }
 
-/// Set by [`serve`], so that what waits ends with it.
+/// Set by the listener, so that what waits ends with it.
 #[derive(Debug, Clone)]
-struct Stopping(CancellationToken);
+pub(crate) struct Stopping(pub(crate) CancellationToken);
 
 struct Served {
     service: Arc<dyn Service>,
@@ -125,8 +121,9 @@ struct Served {
 async fn push(State(served): State<Arc<Served>>, request: Request) -> Response {
     let zstd = body::offers_zstd(request.headers());
     let answer = async {
-        let (from, push, _) = served.open::<Push>(request).await?;
-        Ok(to_bytes(&served.service.push(&from, push).await?))
+        let Opened { from, message, admitted, .. } = served.open::<Push>(request).await?;
+        let answer = to_bytes(&served.service.push(&from, message).await?);
+        Ok((answer, Some(admitted)))
     };
     respond(answer.await, zstd)
 }
@@ -134,13 +131,13 @@ async fn push(State(served): State<Arc<Served>>, request: Request) -> Response {
 async fn pull(State(served): State<Arc<Served>>, request: Request) -> Response {
     let zstd = body::offers_zstd(request.headers());
     let answer = async {
-        let (from, mut pull, stopping) = served.open::<Pull>(request).await?;
+        let Opened { from, message: mut pull, admitted, stopping } = served.open::<Pull>(request).await?;
         let wait_seconds_max = u32::try_from(served.options.wait_max.as_secs()).unwrap_or(u32::MAX);
         pull.wait_seconds = pull.wait_seconds.min(wait_seconds_max);
         let waiting = served.service.pull(&from, pull);
         // A fault and not an empty answer: the receipts may not have been taken, and are to be brought again.
         let deliveries = stopping.run_until_cancelled(waiting).await.ok_or(Fault::Stopping)??;
-        Ok(to_bytes(&deliveries))
+        Ok((to_bytes(&deliveries), Some(admitted)))
     };
     respond(answer.await, zstd)
 }
@@ -148,8 +145,9 @@ async fn pull(State(served): State<Arc<Served>>, request: Request) -> Response {
 async fn verify(State(served): State<Arc<Served>>, request: Request) -> Response {
     let zstd = body::offers_zstd(request.headers());
     let answer = async {
-        let (from, verify, _) = served.open::<Verify>(request).await?;
-        Ok(to_bytes(&served.service.verify(&from, verify).await?))
+        let Opened { from, message, admitted, .. } = served.open::<Verify>(request).await?;
+        let answer = to_bytes(&served.service.verify(&from, message).await?);
+        Ok((answer, Some(admitted)))
     };
     respond(answer.await, zstd)
 }
@@ -157,8 +155,9 @@ async fn verify(State(served): State<Arc<Served>>, request: Request) -> Response
 async fn compare(State(served): State<Arc<Served>>, request: Request) -> Response {
     let zstd = body::offers_zstd(request.headers());
     let answer = async {
-        let (from, compare, _) = served.open::<Compare>(request).await?;
-        Ok(to_bytes(&served.service.compare(&from, compare).await?))
+        let Opened { from, message, admitted, .. } = served.open::<Compare>(request).await?;
+        let answer = to_bytes(&served.service.compare(&from, message).await?);
+        Ok((answer, Some(admitted)))
     };
     respond(answer.await, zstd)
 }
@@ -166,14 +165,15 @@ async fn compare(State(served): State<Arc<Served>>, request: Request) -> Respons
 async fn lost(State(served): State<Arc<Served>>, request: Request) -> Response {
     let zstd = body::offers_zstd(request.headers());
     let answer = async {
-        let (from, lost, _) = served.open::<Lost>(request).await?;
-        Ok(to_bytes(&served.service.lost(&from, lost).await?))
+        let Opened { from, message, admitted, .. } = served.open::<Lost>(request).await?;
+        let answer = to_bytes(&served.service.lost(&from, message).await?);
+        Ok((answer, Some(admitted)))
     };
     respond(answer.await, zstd)
 }
 
 async fn openapi(headers: HeaderMap) -> Response {
-    respond(Ok(crate::OPENAPI.as_bytes().to_vec()), body::offers_zstd(&headers))
+    respond(Ok((crate::OPENAPI.as_bytes().to_vec(), None)), body::offers_zstd(&headers))
 }
 
 async fn nothing_here(State(served): State<Arc<Served>>, request: Request) -> Response {
@@ -189,67 +189,134 @@ async fn not_that_way(State(served): State<Arc<Served>>, request: Request) -> Re
 /// A message that says who sends it.
 trait FromSite: DeserializeOwned + Checked {
     fn from(&self) -> &SiteName;
+    /// How many entries it asks to take; a delivery without any counts as one.
+    fn entries(&self) -> usize;
 }
 
 macro_rules! from_site {
-    ($($message:ty),*) => {$(
+    ($($message:ty, $entries:expr;)*) => {$(
         impl FromSite for $message {
             fn from(&self) -> &SiteName {
                 &self.from
             }
+
+            fn entries(&self) -> usize {
+                let entries: fn(&$message) -> usize = $entries;
+                entries(self)
+            }
         }
     )*};
 }
-from_site!(Push, Pull, Verify, Compare, Lost);
+from_site! {
+    Push, |push| push.deliveries.iter().map(|delivery| delivery.entries.len().max(1)).sum();
+    Pull, |_| 0;
+    Verify, |_| 0;
+    Compare, |compare| compare.problems.len();
+    Lost, |lost| lost.problems.len();
+}
+
+/// A message, and whose it is.
+struct Opened<M> {
+    from: SiteName,
+    message: M,
+    admitted: Admitted,
+    stopping: CancellationToken,
+}
 
 impl Served {
     /// The message of `request` and whose it is. The header is judged before the body is kept: a stranger's takes no
     /// memory.
-    async fn open<M: FromSite>(&self, request: Request) -> Result<(SiteName, M, CancellationToken), Fault> {
+    async fn open<M: FromSite>(&self, request: Request) -> Result<Opened<M>, Fault> {
         let (head, body) = request.into_parts();
         let stopping = head.extensions.get::<Stopping>().map(|stopping| stopping.0.clone()).unwrap_or_default();
-        let opened = stopping.run_until_cancelled(self.open_parts::<M>(&head.headers, body)).await;
-        let (from, message) = opened.ok_or(Fault::Stopping)??;
-        Ok((from, message, stopping))
+        let opened = stopping.run_until_cancelled(self.open_parts::<M>(&head, body)).await;
+        let (from, message, admitted) = opened.ok_or(Fault::Stopping)??;
+        Ok(Opened { from, message, admitted, stopping })
     }
 
-    async fn open_parts<M: FromSite>(&self, headers: &HeaderMap, body: Body) -> Result<(SiteName, M), Fault> {
-        let (caller, coding) = match self.judge(headers) {
+    async fn open_parts<M: FromSite>(&self, head: &Parts, body: Body) -> Result<(SiteName, M, Admitted), Fault> {
+        let place = head.extensions.get::<Place>();
+        let (caller, coding) = match self.judge(head) {
             Ok(judged) => judged,
             Err(fault) => {
+                self.tell(None, &fault);
+                if let Err(exceeded) = self.options.quotas.stranger() {
+                    return Err(Fault::Exceeded(exceeded));
+                }
                 self.discard(body).await;
                 return Err(fault);
             }
         };
-        let arrived = self.within_time(self.take(body)).await.ok_or(Fault::TooSlow(self.options.body_time_max))??;
+        if let (Caller::Known(site), Some(place)) = (&caller, place) {
+            place.is_of(site);
+        }
+        let name = match &caller {
+            Caller::Known(site) => Some(site.clone()),
+            Caller::Unnamed => None,
+        };
+        let opened = self.open_body(caller, coding, place, body).await;
+        opened.inspect_err(|fault| self.tell(name.as_ref(), fault))
+    }
+
+    async fn open_body<M: FromSite>(
+        &self,
+        caller: Caller,
+        coding: Coding,
+        place: Option<&Place>,
+        body: Body,
+    ) -> Result<(SiteName, M, Admitted), Fault> {
+        let known = if let Caller::Known(site) = &caller { Some(site) } else { None };
+        let mut admitted = match self.options.quotas.admit(known) {
+            Ok(admitted) => admitted,
+            Err(exceeded) => {
+                self.discard(body).await;
+                return Err(exceeded.into());
+            }
+        };
+        let arrived = self.within_time(self.take(body, &mut admitted)).await;
+        let arrived = arrived.ok_or(Fault::TooSlow(self.options.body_time_max))??;
         let bytes_max = self.options.body_bytes_max;
         let clear = match coding {
             Coding::Zstd => body::decompress(&arrived, bytes_max).map_err(|why| match why {
-                Unreadable::TooLarge => Fault::TooLarge(bytes_max),
+                Unreadable::TooLarge => Fault::Bomb(bytes_max),
                 Unreadable::Damaged => Fault::Damaged,
             })?,
             _ => arrived,
         };
-        let message: M = message(&clear)?;
+        admitted.body_is(clear.len())?;
+        let message: M = message(&clear, self.options.bounds.or(Bounds::ANSWER))?;
         let from = match caller {
             Caller::Unnamed => {
                 self.options.auth.by_name(message.from())?;
+                if let Some(place) = place {
+                    place.is_of(message.from());
+                }
                 message.from().clone()
             }
             Caller::Known(site) if site == *message.from() => site,
-            Caller::Known(site) => return Err(Fault::Impostor { token_of: site, from: message.from().clone() }),
+            Caller::Known(site) => return Err(Fault::Impostor { shown: site, from: message.from().clone() }),
         };
-        Ok((from, message))
+        self.options.quotas.of(&from).take_entries(message.entries())?;
+        Ok((from, message, admitted))
+    }
+
+    /// Tells the service what is more than bad luck.
+    fn tell(&self, from: Option<&SiteName>, fault: &Fault) {
+        if let Some(violation) = fault.violation() {
+            self.service.violated(from, violation, &body::one_line(&fault.to_string()));
+        }
     }
 
     /// What the header says: who, and how the body is written.
-    fn judge(&self, headers: &HeaderMap) -> Result<(Caller, Coding), Fault> {
+    fn judge(&self, head: &Parts) -> Result<(Caller, Coding), Fault> {
+        let headers = &head.headers;
         // Every browser sends this header with a post, and no bridge does. A page that an operator happens to have open
         // must not be able to speak to the bridge beside it.
         if headers.contains_key(ORIGIN) {
             return Err(Fault::Browser);
         }
-        let caller = self.options.auth.caller(headers)?;
+        let shown = head.extensions.get::<PeerSite>().map(|peer| &peer.0);
+        let caller = self.options.auth.caller(headers, shown)?;
         match body::coding(headers) {
             Coding::Foreign => Err(Fault::Coding),
             coding => Ok((caller, coding)),
@@ -257,7 +324,7 @@ impl Served {
     }
 
     /// The bytes of `body`. Past the maximum they are read on but not kept.
-    async fn take(&self, mut body: Body) -> Result<Vec<u8>, Fault> {
+    async fn take(&self, mut body: Body, admitted: &mut Admitted) -> Result<Vec<u8>, Fault> {
         let bytes_max = self.options.body_bytes_max;
         let mut taken = Vec::new();
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -266,6 +333,11 @@ impl Served {
                 drop(taken);
                 self.skip(body).await;
                 return Err(Fault::TooLarge(bytes_max));
+            }
+            if let Err(exceeded) = admitted.body_is(taken.len() + data.len()) {
+                drop(taken);
+                self.skip(body).await;
+                return Err(exceeded.into());
             }
             taken.extend_from_slice(&data);
         }
@@ -292,14 +364,17 @@ impl Served {
 }
 
 /// The message in `clear`. One of another version may have another form, so the version is what is said of it.
-fn message<M: FromSite>(clear: &[u8]) -> Result<M, MessageError> {
+fn message<M: FromSite>(clear: &[u8], bounds: Bounds) -> Result<M, MessageError> {
     #[derive(Deserialize)]
     struct Version {
         wire: u32,
     }
-    from_bytes(clear).map_err(|error| match serde_json::from_slice(clear) {
-        Ok(Version { wire }) if wire != WIRE => MessageError::Wire(wire),
-        _ => error,
+    from_bytes_within(clear, bounds).map_err(|error| match error {
+        MessageError::Form(_) => match serde_json::from_slice(clear) {
+            Ok(Version { wire }) if wire != WIRE => MessageError::Wire(wire),
+            _ => error,
+        },
+        error => error,
     })
 }
 
@@ -314,10 +389,14 @@ enum Fault {
     Browser,
     #[error("this site has no such peer, or the token is not that peer's")]
     Stranger,
-    #[error("the message is from {from}, the token is that of {token_of}")]
-    Impostor { token_of: SiteName, from: SiteName },
+    #[error("the message is from {from}, and who sends it has shown that it is {shown}")]
+    Impostor { shown: SiteName, from: SiteName },
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("the body is larger than {0} bytes once it is decompressed")]
+    Bomb(usize),
+    #[error("{0}")]
+    Exceeded(#[from] Exceeded),
     #[error("the body did not arrive within {0:?}")]
     TooSlow(Duration),
     #[error("the body broke off")]
@@ -341,16 +420,44 @@ impl From<Stranger> for Fault {
 }
 
 impl Fault {
+    /// What whoever sent it did; nothing where a bridge in order may do the same.
+    fn violation(&self) -> Option<Violation> {
+        match self {
+            Fault::Browser | Fault::Stranger => Some(Violation::Stranger),
+            Fault::Impostor { .. } => Some(Violation::Name),
+            Fault::Bomb(_) => Some(Violation::Size),
+            Fault::TooSlow(_) => Some(Violation::Time),
+            Fault::Exceeded(exceeded) => exceeded.violation(),
+            // Another version may be on its way, and a sender halves what is too large.
+            Fault::Message(MessageError::Wire(_)) => None,
+            Fault::Message(MessageError::Excess(excess)) if excess.may_be_halved() => None,
+            Fault::Damaged | Fault::Message(_) => Some(Violation::Form),
+            // The flow tells of what it refuses by itself.
+            Fault::Service(_) => None,
+            Fault::NoSuchPath
+            | Fault::NoSuchMethod
+            | Fault::TooLarge(_)
+            | Fault::Broken
+            | Fault::Coding
+            | Fault::Stopping => None,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Fault::NoSuchPath => StatusCode::NOT_FOUND,
             Fault::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
             Fault::Stranger => StatusCode::UNAUTHORIZED,
             Fault::Browser | Fault::Impostor { .. } | Fault::Service(ServeError::Denied(_)) => StatusCode::FORBIDDEN,
-            Fault::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Fault::TooLarge(_) | Fault::Bomb(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Fault::Message(MessageError::Excess(excess)) if excess.may_be_halved() => StatusCode::PAYLOAD_TOO_LARGE,
+            Fault::Exceeded(exceeded) if exceeded.is_of_all() => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Fault::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Fault::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Fault::Stopping | Fault::Service(ServeError::NotNow) => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Stopping | Fault::Service(ServeError::NotNow | ServeError::NothingLeaves) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Fault::Broken | Fault::Damaged | Fault::Message(_) | Fault::Service(ServeError::Malformed(_)) => {
                 StatusCode::BAD_REQUEST
             }
@@ -358,19 +465,30 @@ impl Fault {
     }
 }
 
-fn respond(answer: Result<Vec<u8>, Fault>, zstd: bool) -> Response {
-    let (status, clear) = match answer {
-        Ok(clear) => (StatusCode::OK, clear),
+/// What a request is answered with, and, where it is much, what is held until it is sent.
+fn respond(answer: Result<(Vec<u8>, Option<Admitted>), Fault>, zstd: bool) -> Response {
+    let mut pause = None;
+    let (status, clear, admitted) = match answer {
+        Ok((clear, admitted)) => (StatusCode::OK, clear, admitted),
         Err(fault) => {
             let error = body::one_line(&fault.to_string());
             tracing::debug!(status = fault.status().as_u16(), error, "a request was refused");
-            (fault.status(), to_bytes(&ErrorBody { error }))
+            if let Fault::Exceeded(exceeded) = &fault {
+                pause = Some(seconds(exceeded.pause));
+            }
+            (fault.status(), to_bytes(&ErrorBody { error }), None)
         }
     };
     let packed = if zstd { body::compress(&clear) } else { None };
     let compressed = packed.is_some();
-    let mut response = (status, packed.unwrap_or(clear)).into_response();
+    let bytes = packed.unwrap_or(clear);
+    let length = HeaderValue::from(bytes.len());
+    let mut response = (status, body::held(bytes, admitted)).into_response();
     let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, length);
+    if let Some(pause) = pause {
+        headers.insert(RETRY_AFTER, HeaderValue::from(pause));
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(body::ZSTD));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));

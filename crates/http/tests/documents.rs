@@ -270,7 +270,8 @@ fn every_code_is_described() {
         Code::Suspended => Some(Code::Unpaired),
         Code::Unpaired => Some(Code::LinkLost),
         Code::LinkLost => Some(Code::Conflict),
-        Code::Conflict => Some(Code::Other),
+        Code::Conflict => Some(Code::Echo),
+        Code::Echo => Some(Code::Other),
         Code::Other => None,
     };
     let codes: Vec<_> = std::iter::successors(Some(Code::TextTooLong), |code| next(*code)).collect();

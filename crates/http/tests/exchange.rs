@@ -131,7 +131,7 @@ async fn the_tap_sees_every_body_in_clear() {
 #[tokio::test]
 async fn the_protocol_is_described_where_it_is_served() {
     let (server, _) = pair().await;
-    let answer = reqwest::get(format!("{}/v1/openapi.json", server.url)).await.unwrap();
+    let answer = http().get(format!("{}/v1/openapi.json", server.url)).send().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert_eq!(answer.text().await.unwrap(), landbridge_http::OPENAPI);
 }

@@ -12,15 +12,14 @@ use fixture::*;
 use landbridge_core::message::to_bytes;
 use landbridge_flow::error::{PeerError, ServeError};
 use landbridge_flow::ports::Peer;
-use landbridge_http::{Auth, ServerError, ServerOptions, router, serve};
+use landbridge_http::{Auth, Door, HttpPeer, ListenLimits, ServerError, ServerOptions, router, serve};
 use reqwest::{Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// One request as another program would send it.
 async fn raw(server: &Server, path: &str, body: impl Into<reqwest::Body>, headers: &[(&str, &str)]) -> Response {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut request = http.request(Method::POST, format!("{}{path}", server.url)).body(body);
+    let mut request = http().request(Method::POST, format!("{}{path}", server.url)).body(body);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -69,7 +68,10 @@ async fn a_site_cannot_speak_as_another() {
     let peer = client(&server.url, |options| options.token = token(OF_C));
     let error = peer.push(push(&["a"])).await.unwrap_err();
     assert!(matches!(error, PeerError::Denied(_)));
-    assert_eq!(error.to_string(), "does not accept this site: the message is from 1, the token is that of C");
+    assert_eq!(
+        error.to_string(),
+        "does not accept this site: the message is from 1, and who sends it has shown that it is C"
+    );
     assert!(matches!(peer.pull(pull(0)).await.unwrap_err(), PeerError::Denied(_)));
     assert!(server.fake.pushes.lock().unwrap().is_empty() && server.fake.pulls.lock().unwrap().is_empty());
 }
@@ -140,11 +142,11 @@ async fn an_answer_that_is_too_large_is_not_taken() {
     for text in ["y".repeat(5000), random_text(5000)] {
         server.fake.owed.send_replace(vec![delivery(&[&text])]);
         let error = peer.pull(pull(0)).await.unwrap_err();
-        assert!(matches!(&error, PeerError::Protocol(s) if s.ends_with("larger than 1000 bytes")), "{error}");
+        assert!(matches!(&error, PeerError::Violation(s) if s.ends_with("larger than 1000 bytes")), "{error}");
     }
     let url = answering(format!("HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{}", "y".repeat(5000))).await;
     let error = client(&url, |options| options.body_bytes_max = 1000).pull(pull(0)).await.unwrap_err();
-    assert!(matches!(&error, PeerError::Protocol(s) if s.ends_with("larger than 1000 bytes")), "{error}");
+    assert!(matches!(&error, PeerError::Violation(s) if s.ends_with("larger than 1000 bytes")), "{error}");
 }
 
 /// A text that compresses to no less than 1000 bytes.
@@ -169,7 +171,7 @@ async fn a_gigabyte_of_zeros_in_a_small_body_takes_no_memory() {
     let bearer = bearer(OF_1);
     let headers = [("authorization", bearer.as_str()), ("content-encoding", "zstd")];
     let (status, sentence) = refusal(raw(&server, "/v1/push", bomb, &headers).await).await;
-    assert_eq!((status, sentence), (413, format!("the body is larger than {BYTES_MAX} bytes")));
+    assert_eq!((status, sentence), (413, format!("the body is larger than {BYTES_MAX} bytes once it is decompressed")));
     assert!(peak_memory() - before < 64 << 20, "{before} to {}", peak_memory());
 }
 
@@ -231,7 +233,7 @@ async fn a_path_or_method_that_is_not_served_is_refused_in_json() {
     for path in ["/", "/v1", "/v1/push/", "/v2/push", "/v1/openapi"] {
         assert_eq!(refusal(raw(&server, path, "{}", &[]).await).await.0, 404, "{path}");
     }
-    let answer = reqwest::get(format!("{}/v1/push", server.url)).await.unwrap();
+    let answer = http().get(format!("{}/v1/push", server.url)).send().await.unwrap();
     assert_eq!(answer.headers()["allow"], "POST");
     assert_eq!(refusal(answer).await.0, 405);
 }
@@ -296,7 +298,7 @@ async fn what_is_no_bridge_is_told_apart_from_one_that_is_away() {
     let error = told(&body("404 Not Found", "<html>")).await;
     assert!(matches!(&error, PeerError::Protocol(s) if s.ends_with("404 Not Found; it may be no bridge")), "{error}");
     let error = told(&body("200 OK", "<html>")).await;
-    assert!(matches!(&error, PeerError::Protocol(s) if s.contains("not of the expected form")), "{error}");
+    assert!(matches!(&error, PeerError::Violation(s) if s.contains("not of the expected form")), "{error}");
     assert!(matches!(told(&body("429 Too Many Requests", "")).await, PeerError::NotNow(_)));
     assert!(matches!(told(&body("502 Bad Gateway", "")).await, PeerError::Unreachable(_)));
     assert!(matches!(told("SSH-2.0-OpenSSH_9.2\r\n").await, PeerError::Unreachable(_)));
@@ -358,10 +360,61 @@ async fn the_server_does_not_listen_where_others_could_hear() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{address} is no loopback address; this version speaks plain HTTP and therefore listens on 127.0.0.1 or \
-             [::1] only"
+            "{address} is no loopback address, and without TLS others could hear; give the configuration a [tls] section, \
+             or listen on 127.0.0.1 or [::1]"
         )
     );
+}
+
+#[tokio::test]
+async fn strangers_who_say_nothing_keep_no_peer_out() {
+    let limits = ListenLimits { strangers_max: 4, ..ListenLimits::default() };
+    let (server, peer) = guarded(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap());
+        peer.push(push(&["a"])).await.unwrap();
+    }
+    // All but the newest were shown out.
+    let mut first = silent.remove(0);
+    assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0);
+    assert_eq!(server.fake.pushes.lock().unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn a_head_that_comes_slowly_or_never_ends_is_given_up() {
+    let short = Duration::from_millis(200);
+    let limits = ListenLimits { header_time_max: short, header_bytes_max: 8 << 10, ..ListenLimits::default() };
+    let (server, peer) = guarded(limits).await;
+    let connect = || TcpStream::connect(server.url.trim_start_matches("http://").to_owned());
+    let (mut slow, mut long) = (connect().await.unwrap(), connect().await.unwrap());
+    slow.write_all(b"POST /v1/push HTTP/1.1\r\nhost: n\r\nx-slow: ").await.unwrap();
+    let mut answer = String::new();
+    let _ = slow.read_to_string(&mut answer).await;
+    assert!(!answer.contains("200"), "{answer}");
+    let head = format!("POST /v1/push HTTP/1.1\r\nhost: n\r\nx-long: {}\r\n\r\n", "x".repeat(20 << 10));
+    let _ = long.write_all(head.as_bytes()).await;
+    let mut answer = String::new();
+    let _ = long.read_to_string(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    peer.push(push(&["a"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_happens_is_ended_and_a_waiting_pull_is_not() {
+    let limits = ListenLimits { idle_time_max: Duration::from_millis(300), ..ListenLimits::default() };
+    let (server, peer) = guarded(limits).await;
+    let mut idle = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let asked = tokio::spawn(async move { peer.pull(pull(1)).await });
+    assert_eq!(idle.read(&mut [0]).await.unwrap_or(0), 0, "it is ended");
+    assert!(asked.await.unwrap().unwrap().deliveries.is_empty());
+}
+
+/// A server with other limits, and the client of its peer.
+async fn guarded(limits: ListenLimits) -> (Server, HttpPeer) {
+    let server = server_with(&[("1", Some(OF_1))], |_| {}, Door::new(None, limits, None)).await;
+    let peer = client(&server.url, |_| {});
+    (server, peer)
 }
 
 /// The text of what was serialized.

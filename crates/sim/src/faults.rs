@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{
-    Append, Body, Capabilities, Clock, Condition, Mode, NewProblem, ProblemRows, Shard, Store, Swept, Txn,
+    Append, Body, Capabilities, Clock, Condition, Mode, NewProblem, ProblemRows, Removal, Shard, Store, Swept, Txn,
 };
 
 use crate::executor::{Dice, Time, locked, step};
@@ -120,6 +120,10 @@ impl Txn for FaultyTxn {
 
     async fn append(&mut self, rows: &[Append]) -> Result<Vec<WorkId>, StoreError> {
         fated!(self, self.inner.append(rows))
+    }
+
+    async fn remove(&mut self, rows: &[Removal]) -> Result<u64, StoreError> {
+        fated!(self, self.inner.remove(rows))
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! A failure prints its seed and the command that plays it again. Start with [`plan`] (what a seed is), then [`world`].
 
 pub mod baseline;
+pub mod compaction;
 pub mod executor;
 pub mod faults;
 pub mod invariants;

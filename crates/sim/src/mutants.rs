@@ -5,21 +5,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use landbridge_core::compaction::{self, Folded};
 use landbridge_core::entry::Row;
 use landbridge_core::judge::{self, Deliverer, Verdict};
 use landbridge_core::message::{Entry, Receipt};
 use landbridge_core::pending::{self, Sent};
-use landbridge_core::{IdSet, Ledger, ProblemId, ProblemName, Scribe, SiteName, WorkId};
+use landbridge_core::{Group, IdSet, Ledger, ProblemId, ProblemName, Scribe, SiteName, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::bridge::{Decisions, Digests};
 use landbridge_flow::ports::{
-    Append, Body, Capabilities, Condition, Mode, NewProblem, ProblemRows, Shard, Store, Swept, Txn,
+    Append, Body, Capabilities, Condition, Mode, NewProblem, ProblemRows, Removal, Shard, Store, Swept, Txn,
 };
 
 use crate::world::Wrong;
 
 /// The mistakes, by name.
-pub const MUTANTS: [(&str, Wrong); 5] = [
+pub const MUTANTS: [(&str, Wrong); 7] = [
     ("reads markers and rows in two snapshots", Wrong { store: two_snapshots, ..Wrong::NOTHING }),
     ("marks without reading again", decided(Decisions { confirm: mark_what_was_sent, ..Decisions::DESIGN })),
     (
@@ -28,6 +29,11 @@ pub const MUTANTS: [(&str, Wrong); 5] = [
     ),
     ("knows by the origin without the text", decided(Decisions { judge: by_origin_alone, ..Decisions::DESIGN })),
     ("sends everything after the last marker", decided(Decisions { pending: after_the_last, ..Decisions::DESIGN })),
+    ("folds markers without a new era", decided(Decisions { fold: in_the_same_era, ..Decisions::DESIGN })),
+    (
+        "folds markers without what peers lost, and does not look",
+        decided(Decisions { fold: without_lost, says_the_same: unseen, ..Decisions::DESIGN }),
+    ),
 ];
 
 const fn decided(decisions: Decisions) -> Wrong {
@@ -81,6 +87,23 @@ fn after_the_last<'a>(ledger: &Ledger, rows: &'a [Row], peer: &SiteName, relay: 
     let last = rows.iter().filter(about_peer).map(|row| row.work).max();
     let owed = pending::pending(ledger, rows, peer, relay);
     owed.into_iter().filter(|row| last.is_none_or(|last| row.work > last)).collect()
+}
+
+fn in_the_same_era(ledger: &Ledger, apart: bool) -> Folded {
+    let mut folded = compaction::fold(ledger, apart);
+    folded.markers.iter_mut().for_each(|marker| marker.era = ledger.era());
+    folded
+}
+
+fn without_lost(ledger: &Ledger, apart: bool) -> Folded {
+    let mut folded = compaction::fold(ledger, apart);
+    let of_peers = folded.markers.iter_mut().filter(|marker| marker.peer.site != *ledger.site());
+    of_peers.for_each(|marker| marker.groups.retain(|group| !matches!(group, Group::Lost(_))));
+    folded
+}
+
+fn unseen(_: &Ledger, _: &Ledger) -> bool {
+    true
 }
 
 fn two_snapshots(inner: Arc<dyn Store>) -> Arc<dyn Store> {
@@ -154,6 +177,10 @@ impl Txn for TwoSnapshotsTxn {
 
     async fn append(&mut self, rows: &[Append]) -> Result<Vec<WorkId>, StoreError> {
         self.markers.append(rows).await
+    }
+
+    async fn remove(&mut self, rows: &[Removal]) -> Result<u64, StoreError> {
+        self.markers.remove(rows).await
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {

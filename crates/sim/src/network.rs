@@ -127,7 +127,7 @@ impl SimPeer {
             Ok(bytes) => message::from_bytes(&bytes).map_err(|e| PeerError::Protocol(e.to_string())),
             Err(ServeError::Denied(why)) => Err(PeerError::Denied(why)),
             Err(ServeError::Malformed(why)) => Err(PeerError::Protocol(why)),
-            Err(ServeError::NotNow) => Err(PeerError::NotNow("database".into())),
+            Err(ServeError::NotNow | ServeError::NothingLeaves) => Err(PeerError::NotNow("database".into())),
         }
     }
 

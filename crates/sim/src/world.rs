@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use landbridge_core::judge::Repair;
 use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::{Keyring, OriginSet, ProblemId, Scribe, SiteName};
 use landbridge_flow::bridge::{Bridge, Decisions, Event, Limits, Observer, Pauses, PeerPolicy};
@@ -20,6 +21,7 @@ use landbridge_stores::memory::{Linked, MemoryOptions, MemoryProblem, MemoryStor
 use thiserror::Error;
 
 use crate::baseline::Tally;
+use crate::compaction::Compaction;
 use crate::executor::{Dice, Executor, Time, locked};
 use crate::faults::{Fate, FaultyStore, JumpingClock};
 use crate::invariants;
@@ -99,6 +101,8 @@ pub struct World {
     pub seen: Arc<Mutex<Seen>>,
     /// What the bridges told.
     pub told: Arc<Told>,
+    /// What operators fold.
+    pub(crate) compaction: Compaction,
     /// The backups, and how many databases were restored.
     pub(crate) backups: Backups,
     /// Whether operators repair: sites take back what they wrote.
@@ -183,6 +187,7 @@ impl World {
             script: Script::default(),
             clocks: plan.sites.iter().map(clock).collect(),
             told: Arc::default(),
+            compaction: Compaction::of(plan.seed),
             backups: Backups::default(),
             repairing: Arc::default(),
             report: Report::default(),
@@ -235,7 +240,7 @@ impl World {
         (0..self.plan.sites.len()).for_each(|site| self.start(site));
         let pace = [5, 20, 80][self.dice.below(3)];
         while !self.script.is_done(&self.plan) {
-            if self.dice.one_in(pace) {
+            if self.dice.one_in(pace) && !self.compact_or_paste()? {
                 self.happen();
             }
             if !self.go_on()? {
@@ -256,14 +261,8 @@ impl World {
         }
         // A world at rest stays at rest: what still grows now would grow for ever.
         self.pass(QUIET)?;
-        let rows = self.rows();
-        self.pass(QUIET)?;
-        if rows != self.rows() {
-            return Err(Violation {
-                invariant: "at rest (§11.1)",
-                what: format!("{rows} rows became {} although nobody wrote", self.rows()),
-            });
-        }
+        self.stays_at_rest()?;
+        self.compact_everything()?;
         invariants::check_at_rest(self)?;
         self.report.entries = self.script.items.len() as u64;
         self.report.messages = locked(&self.seen).messages;
@@ -292,6 +291,19 @@ impl World {
             self.link_by_hand(link.from, link.to)?;
         }
         Ok(())
+    }
+
+    /// Nobody writes, so nothing is appended.
+    pub(crate) fn stays_at_rest(&mut self) -> Result<(), Violation> {
+        let rows = self.rows();
+        self.pass(QUIET)?;
+        if rows == self.rows() {
+            return Ok(());
+        }
+        Err(Violation {
+            invariant: "at rest (§11.1)",
+            what: format!("{rows} rows became {} although nobody wrote", self.rows()),
+        })
     }
 
     /// An operator says at one site which problems of another belong to its own.
@@ -456,7 +468,7 @@ impl World {
         }
         bridge.decisions = self.wrong.decisions;
         let repairing = self.repairing.clone();
-        bridge.repairs = Arc::new(move |_| *locked(&repairing));
+        bridge.repairs = Arc::new(move |_| if *locked(&repairing) { Repair::GivesBack } else { Repair::Nothing });
         bridge.pauses = Pauses {
             gather: Duration::from_secs(1),
             retry_first: Duration::from_secs(1),

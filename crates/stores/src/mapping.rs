@@ -126,6 +126,8 @@ pub struct Mapping {
     /// A table of their own for the markers, with the columns `problem`, `number` (generated) and `text`. In the history
     /// where absent.
     pub markers: Option<TableName>,
+    /// Whether the bridge may delete its own markers when newer ones replace them (`compact`).
+    pub compact: bool,
     /// The table of the problems.
     pub problems: Option<ProblemTable>,
     /// Condition of each peer: the rows that it may see. All where absent.
@@ -172,6 +174,9 @@ pub struct Statements {
     pub append_kind: AppendKind,
     /// The column of `read` that names the MIME transfer encoding of the text: none, quoted-printable, base64.
     pub text_encoding: Option<String>,
+    /// The statements that delete one marker, in their order: `:problem`, `:work` and `:text` are bound. The first one
+    /// changes something only where all three are what was read. Empty where the mapping does not say how.
+    pub remove: Vec<String>,
 }
 
 /// What `:kind` stands for.
@@ -203,6 +208,19 @@ impl Mapping {
     /// Who gives out the numbers. Statements take them from the database.
     pub fn numbering(&self) -> Numbering {
         self.table().map_or(Numbering::Generated, |table| table.numbering)
+    }
+
+    /// Whether markers may be deleted, and whether the mapping says how.
+    pub fn may_remove(&self) -> Result<(), &'static str> {
+        match &self.source {
+            _ if !self.compact => {
+                Err("nothing is deleted: [markers] compact is not set; write `compact = true` there where it may be")
+            }
+            Source::Statements(by) if by.remove.is_empty() && self.markers.is_none() => {
+                Err("this history is mapped by statements, and [history] remove does not say how a marker is deleted")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How the history is called in messages to people.

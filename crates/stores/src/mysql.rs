@@ -15,6 +15,7 @@ mod options;
 mod pool;
 mod problems;
 mod read;
+mod remove;
 mod rowwise;
 mod schema;
 mod signal;

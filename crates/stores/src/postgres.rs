@@ -14,6 +14,7 @@ mod inspect;
 mod options;
 mod problems;
 mod read;
+mod remove;
 mod schema;
 mod session;
 mod statements;

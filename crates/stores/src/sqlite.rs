@@ -16,6 +16,7 @@ mod inspect;
 mod lane;
 mod problems;
 mod read;
+mod remove;
 mod schema;
 mod session;
 mod statements;

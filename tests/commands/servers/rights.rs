@@ -232,6 +232,8 @@ fn least_privilege(server: &Server, kept: &Kept) {
         assert!(words.iter().any(|w| said.contains(w)), "{}: {statement}: {said}", kept.name);
     }
 
+    folds(server, kept, &site, &peer, &user, &called, &mapping);
+
     // More than is needed is named, and works.
     let (rights, named) = kept.excess;
     server.sql(database, &format!("grant {} to {}", rights, server.grantee(&user)));
@@ -247,6 +249,72 @@ fn least_privilege(server: &Server, kept: &Kept) {
     let lacks = |f: &String| f.starts_with("fault rights: ") && f.contains("lacks") && f.contains(column);
     assert!(found.iter().any(lacks) && found.iter().any(|f| f.contains("landbridge grants")), "{found:#?}");
     site.run(&["check"]).ends(CONFIGURATION);
+}
+
+/// Markers are deleted where the configuration says so and the right is given, and only then.
+fn folds(server: &Server, kept: &Kept, site: &Site, peer: &Peer, user: &str, called: &str, mapping: &str) {
+    for text in ["second", "third"] {
+        peer.append(kept.of_peer, &[text]);
+        wait_until("it arrives", || {
+            site.run(&["sync"]);
+            server.query(kept.name, kept.texts).into_iter().flatten().any(|there| there == text)
+        });
+    }
+    let all = || {
+        let marker = if kept.name == "apart" { "select text from marker order by number" } else { kept.texts };
+        [kept.texts, marker].map(|sql| server.query(kept.name, sql))
+    };
+    let markers = || all()[1].iter().flatten().filter(|text| is_marker(text)).count();
+    let (before, as_user) = (all(), server.url_as(user, kept.name));
+    assert!(markers() > 2, "{before:?}");
+    let fold = ["compact", "--min-markers", "1"];
+    let refused = |words: &[&str]| {
+        let ran = site.run(&fold).ends(CONFIGURATION);
+        assert!(words.iter().all(|word| ran.err.contains(word)), "{}: {}", kept.name, ran.err);
+        assert_eq!(all(), before);
+    };
+    refused(&["[markers] compact is not set", "landbridge compact --help"]);
+    site.run(&["compact", "--min-markers", "1", "--dry-run"]).ends(DONE);
+    assert_eq!(all(), before);
+
+    let allowed = match mapping.contains("[markers]") {
+        true => mapping.replace("[markers]", "[markers]\ncompact = true"),
+        false => format!("{mapping}\n[markers]\ncompact = true\n"),
+    };
+    site.configure(&as_user, &allowed, &peer.network());
+    let said = if kept.name == "statements" { "does not say how" } else { "grants --compact" };
+    refused(&[said]);
+    let allowed = allowed.replace(
+        "append_kind",
+        "remove = [\"delete from attachments where transaction_id = :work and content = :text and exists (select 1 from \
+         transactions t where t.id = transaction_id and t.ticket = :problem)\", \"delete from transactions where id = :work\"]\n\
+         append_kind",
+    );
+    site.configure(&as_user, &allowed, &peer.network());
+    refused(&["denied"]);
+
+    let given = if kept.name == "statements" { &allowed } else { mapping };
+    site.configure(&server.url(kept.name), given, &peer.network());
+    let grants = site.run(&["grants", "--compact", "--user", user, "--host", "127.0.0.1"]).ends(DONE).out;
+    assert!(grants.contains("delete on ") && !grants.contains("CANNOT BE TOLD"), "{grants}");
+    server.sql(kept.name, &grants);
+    site.configure(&as_user, &allowed, &peer.network());
+    let found = site.findings();
+    let praised = format!("ok rights: {called} may do what the mapping needs, and nothing else");
+    assert!(found.contains(&praised), "{found:#?}\n{grants}");
+    site.run(&fold).ends(DONE);
+    assert_eq!(markers(), 1, "{:?}", all());
+    let entries = |all: [Vec<Vec<String>>; 2]| -> Vec<String> {
+        all[0].iter().flatten().filter(|text| !is_marker(text)).cloned().collect()
+    };
+    assert_eq!(entries(all()), entries(before.clone()));
+    let salary = server.as_user(user, kept.name, "delete from salary").expect_err("another table");
+    assert!(salary.contains("denied"), "{salary}");
+
+    // Where it is not allowed any more, the right is too much.
+    site.configure(&as_user, mapping, &peer.network());
+    let found = site.findings();
+    assert!(found.iter().any(|f| f.contains("may do more with") && f.contains("delete")), "{found:#?}");
 }
 
 /// Entries go in both directions, and each is there once.

@@ -108,6 +108,8 @@ fn in_step(mut sites: Sites, many: Many) {
     let kept = write(&mut sites, &linked);
     follow(&mut sites, &linked);
     compare(&mut sites, &linked);
+    fold(&mut sites.a);
+    fold(&mut sites.b);
 
     reveal(&mut sites.a, &mut sites.b, kept[0], linked[0]);
     reveal(&mut sites.b, &mut sites.a, kept[1], (linked[1].1, linked[1].0));
@@ -141,6 +143,16 @@ fn in_step(mut sites: Sites, many: Many) {
         site.stop();
         assert_eq!(&site.system.schema(), before, "the schema at {} is another one", site.name);
     }
+}
+
+/// The bridge's own markers become fewer while it runs; what the system shows besides is compared later.
+fn fold(site: &mut Site) {
+    let markers = |site: &mut Site| site.system.rows().matches("; seal ").count();
+    let before = markers(site);
+    let said = site.run(&["compact", "--min-markers", "1", "--json"]).ends(DONE).json();
+    let less = said["markers_before"].as_u64().unwrap() - said["markers_after"].as_u64().unwrap();
+    assert!(less > 0, "{said}");
+    assert_eq!(before - usize::try_from(less).unwrap(), markers(site), "{said}");
 }
 
 /// The first by itself, the others all at once.

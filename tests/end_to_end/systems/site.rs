@@ -12,8 +12,8 @@ use crate::kit::folder::Folder;
 use crate::kit::systems::{Kind, Shown, System};
 use crate::kit::wait::wait_until;
 
-/// Short pauses. What is made public is found when everything is looked through.
-const QUICK: &str = "\n[pace]\ngather = \"20ms\"\npoll = \"50ms\"\nretry = [\"50ms\", \"500ms\"]\nsweep = \"1s\"\n";
+/// Markers may be folded. Short pauses. What is made public is found when everything is looked through.
+const QUICK: &str = "\n[markers]\ncompact = true\n[pace]\ngather = \"20ms\"\npoll = \"50ms\"\nretry = [\"50ms\", \"500ms\"]\nsweep = \"1s\"\n";
 /// The secret of both sites.
 pub const TOKEN: &str = "a-token-for-tests-and-nothing-else";
 /// The password of a database user for a bridge alone.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 
@@ -25,7 +25,14 @@ create table if not exists withheld (
 create table if not exists contact (
   peer text primary key, answered integer, failed text,
   since integer not null, sent integer not null default 0, received integer not null default 0);
-create table if not exists wish (number integer primary key autoincrement, peer text, problem text);
+create table if not exists violation (
+  peer text not null, kind text not null, count integer not null, seen integer not null default 0,
+  first integer not null, last integer not null, detail text not null, primary key (peer, kind));
+create table if not exists unrecorded (why text not null);
+create table if not exists certificate (
+  peer text primary key, seen integer not null, begins integer not null, ends integer not null, fingerprint text not null);
+create table if not exists reload (one integer primary key, wish integer, at integer not null, faults text not null);
+create table if not exists wish (number integer primary key autoincrement, what text not null, peer text, problem text);
 ";
 
 /// Opens the file to write, makes it where it is missing, and begins anew where it is damaged or of another form.

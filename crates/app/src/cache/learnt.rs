@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use landbridge_core::{Origin, ProblemId, SiteName};
+use landbridge_flow::Violation;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::Serialize;
 
@@ -22,8 +23,61 @@ pub struct Learnt {
     pub lost_here: Vec<(SiteName, ProblemId, String)>,
     /// Rows that could not be sent in the last pass.
     pub withheld: Vec<Withheld>,
+    /// Why what was to leave could last not be recorded, unless it could since.
+    pub unrecorded: Option<String>,
+    /// What was done against the protocol or the limits.
+    pub violated: Vec<Violated>,
     /// The contact with each peer.
     pub contact: BTreeMap<SiteName, Contact>,
+    /// The certificate that each peer last showed.
+    pub certificates: BTreeMap<SiteName, SeenCertificate>,
+    /// What came of reading the configuration again, where a running bridge has done so.
+    pub reload: Option<Reload>,
+}
+
+/// The certificate of a peer, as it showed it. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenCertificate {
+    /// When it begins.
+    pub begins: u64,
+    /// When it ends.
+    pub ends: u64,
+    /// SHA-256 of it.
+    pub fingerprint: String,
+}
+
+/// What came of reading the configuration again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reload {
+    /// The wish that it was for.
+    #[serde(skip)]
+    pub wish: Option<i64>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Everything that was wrong; nothing where the new configuration is at work.
+    pub faults: Vec<String>,
+}
+
+/// What a peer, or somebody who is none, did against the protocol or the limits of this site, all times together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violated {
+    /// Who; nothing where it was no peer.
+    #[serde(skip)]
+    pub peer: Option<SiteName>,
+    /// What, in a word.
+    pub kind: &'static str,
+    /// What.
+    pub what: String,
+    /// How often.
+    pub count: u64,
+    /// How often since the operator last said that it was seen.
+    pub unseen: u64,
+    /// When first, in seconds since 1970.
+    pub first: u64,
+    /// When last.
+    pub last: u64,
+    /// The last one, in a sentence.
+    pub detail: String,
 }
 
 /// An entry that a peer refused.
@@ -130,8 +184,34 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
         withheld: all(&txn, "select problem, row, why from withheld", |r| {
             Ok(Withheld { problem: parsed(r, 0)?, row: r.get(1)?, why: r.get(2)? })
         })?,
+        unrecorded: all(&txn, "select why from unrecorded", |r| r.get(0))?.pop(),
+        violated: all(&txn, "select peer, kind, count, seen, first, last, detail from violation", |r| {
+            let (peer, violation): (String, Violation) = (r.get(0)?, parsed(r, 1)?);
+            let counted = count(r, 2)?;
+            Ok(Violated {
+                peer: if peer.is_empty() { None } else { Some(parsed(r, 0)?) },
+                kind: violation.word(),
+                what: violation.to_string(),
+                count: counted,
+                unseen: counted.saturating_sub(count(r, 3)?),
+                first: count(r, 4)?,
+                last: count(r, 5)?,
+                detail: r.get(6)?,
+            })
+        })?,
         contact: BTreeMap::new(),
+        certificates: BTreeMap::new(),
+        reload: None,
     };
+    let certificates = all(&txn, "select peer, begins, ends, fingerprint from certificate", |r| {
+        Ok((parsed(r, 0)?, SeenCertificate { begins: count(r, 1)?, ends: count(r, 2)?, fingerprint: r.get(3)? }))
+    })?;
+    learnt.certificates = certificates.into_iter().collect();
+    let reloads = all(&txn, "select wish, at, faults from reload", |r| {
+        let faults: String = r.get(2)?;
+        Ok(Reload { wish: r.get(0)?, at: count(r, 1)?, faults: faults.lines().map(str::to_owned).collect() })
+    })?;
+    learnt.reload = reloads.into_iter().next();
     let contact = all(&txn, "select peer, answered, failed, since, sent, received from contact", |r| {
         let answered: Option<i64> = r.get(1)?;
         let contact = Contact {

@@ -6,17 +6,49 @@ use landbridge_core::{ProblemId, SiteName};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::file::open;
+use super::learnt::Violated;
 
 /// Wishes that are kept.
 const WISHES_MAX: i64 = 100;
 
-/// Notes a wish.
-pub(super) fn wish(path: &Path, peer: Option<&SiteName>, problem: Option<&ProblemId>) -> rusqlite::Result<()> {
+/// What an operator wishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// What this peer refused, or any, is tried now.
+    Retry(Option<SiteName>),
+    /// The configuration and its files are read again.
+    Reload,
+}
+
+const RETRY: &str = "retry";
+const RELOAD: &str = "reload";
+
+/// Notes a wish. Its number.
+pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rusqlite::Result<i64> {
+    let (what, peer) = match wish {
+        Wish::Retry(peer) => (RETRY, peer.as_ref()),
+        Wish::Reload => (RELOAD, None),
+    };
     let mut connection = open(path)?;
     let txn = connection.transaction()?;
-    let values = params![peer.map(SiteName::as_str), problem.map(ProblemId::as_str)];
-    txn.execute("insert into wish (peer, problem) values (?1, ?2)", values)?;
+    let values = params![what, peer.map(SiteName::as_str), problem.map(ProblemId::as_str)];
+    txn.execute("insert into wish (what, peer, problem) values (?1, ?2, ?3)", values)?;
+    let number = txn.last_insert_rowid();
     txn.execute("delete from wish where number <= (select max(number) from wish) - ?1", [WISHES_MAX])?;
+    txn.commit()?;
+    Ok(number)
+}
+
+/// These violations have been seen by a person.
+pub(super) fn acknowledge<'a>(path: &Path, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
+    let mut connection = open(path)?;
+    let txn = connection.transaction()?;
+    for violated in seen {
+        let peer = violated.peer.as_ref().map_or("", SiteName::as_str);
+        let count = i64::try_from(violated.count).unwrap_or(i64::MAX);
+        let values = params![peer, violated.kind, count];
+        txn.execute("update violation set seen = min(count, ?3) where peer = ?1 and kind = ?2", values)?;
+    }
     txn.commit()
 }
 
@@ -35,9 +67,8 @@ impl Wishes {
         wishes
     }
 
-    /// The peers of the wishes since the last call, nothing meaning all. Costs next to nothing where nothing was
-    /// written meanwhile.
-    pub fn next(&mut self) -> Vec<Option<SiteName>> {
+    /// The wishes since the last call with their numbers. Costs next to nothing where nothing was written meanwhile.
+    pub fn next(&mut self) -> Vec<(i64, Wish)> {
         // Deleted files and files that are no cache are nobody's wish.
         self.look().unwrap_or_else(|_| {
             (self.open, self.version) = (None, -1);
@@ -45,7 +76,7 @@ impl Wishes {
         })
     }
 
-    fn look(&mut self) -> rusqlite::Result<Vec<Option<SiteName>>> {
+    fn look(&mut self) -> rusqlite::Result<Vec<(i64, Wish)>> {
         let connection = match &self.open {
             Some(connection) if self.path.exists() => connection,
             _ => {
@@ -61,10 +92,17 @@ impl Wishes {
         self.version = version;
         let last: Option<i64> =
             connection.query_row("select max(number) from wish", [], |r| r.get(0)).optional()?.flatten();
-        let mut statement = connection.prepare("select peer from wish where number > ?1 order by number")?;
-        let new: Vec<Option<String>> =
-            statement.query_map([self.seen], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let mut statement =
+            connection.prepare("select number, what, peer from wish where number > ?1 order by number")?;
+        let new: Vec<(i64, String, Option<String>)> = statement
+            .query_map([self.seen], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
+            .collect::<rusqlite::Result<_>>()?;
         self.seen = last.unwrap_or(0);
-        Ok(new.into_iter().map(|peer| peer.and_then(|p| p.parse().ok())).collect())
+        let wish = |(number, what, peer): (i64, String, Option<String>)| match what.as_str() {
+            RETRY => Some((number, Wish::Retry(peer.and_then(|peer| peer.parse().ok())))),
+            RELOAD => Some((number, Wish::Reload)),
+            _ => None,
+        };
+        Ok(new.into_iter().filter_map(wish).collect())
     }
 }

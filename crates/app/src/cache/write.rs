@@ -104,6 +104,7 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
         Note::Begun { count } => {
             txn.execute("delete from withheld", [])?;
             if *count {
+                txn.execute("delete from reload", [])?;
                 txn.execute("update contact set since = ?1, sent = 0, received = 0", [now])?;
             }
         }
@@ -118,6 +119,19 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
         }
         Note::Failed { peer, error } => {
             contact(txn, peer, now, "failed = ?2", error)?;
+        }
+        Note::Certificate { peer, begins, ends, fingerprint } => {
+            let values = params![peer.as_str(), now, stored(*begins), stored(*ends), fingerprint];
+            txn.execute("insert or replace into certificate values (?1, ?2, ?3, ?4, ?5)", values)?;
+        }
+        Note::Reloaded { wish, faults } => {
+            // The number of a wish is kept where the files are read again for another reason: somebody may wait for it.
+            let values = params![wish, now, faults.join("\n")];
+            txn.execute(
+                "insert into reload (one, wish, at, faults) values (1, ?1, ?2, ?3) on conflict do update
+                 set wish = coalesce(excluded.wish, wish), at = excluded.at, faults = excluded.faults",
+                values,
+            )?;
         }
         Note::RefusedThere { peer, problem, refused } => {
             let mut upsert = txn.prepare_cached(
@@ -145,6 +159,21 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
                 txn.execute(insert, params![key.0, key.1, key.2, missing])?;
                 diverged.insert(key);
             }
+        }
+        Note::Recorded { failed } => {
+            txn.execute("delete from unrecorded", [])?;
+            if let Some(why) = failed {
+                txn.execute("insert into unrecorded values (?1)", [why])?;
+            }
+        }
+        Note::Violated { peer, violation, detail } => {
+            // Peers and kinds are few; strangers have one name together.
+            let peer = peer.as_ref().map_or("", SiteName::as_str);
+            txn.prepare_cached(
+                "insert into violation (peer, kind, count, first, last, detail) values (?1, ?2, 1, ?3, ?3, ?4)
+                 on conflict do update set count = count + 1, last = excluded.last, detail = excluded.detail",
+            )?
+            .execute(params![peer, violation.word(), now, detail])?;
         }
         Note::Verified { peer } => {
             txn.execute("delete from diverged where peer = ?1", [peer.as_str()])?;
@@ -188,8 +217,10 @@ mod tests {
     use landbridge_core::message::{Code, Refusal};
     use landbridge_core::{ProblemId, WorkId};
 
-    use super::super::learnt::{Learnt, read};
-    use super::super::wishes::{Wishes, wish};
+    use landbridge_flow::Violation;
+
+    use super::super::learnt::{Learnt, Violated, read};
+    use super::super::wishes::{Wish, Wishes, acknowledge, wish};
     use super::*;
 
     struct Folder(std::path::PathBuf);
@@ -250,6 +281,17 @@ mod tests {
         assert_eq!((contact.sent, contact.failed.as_deref()), (7, Some("cannot be reached")));
         assert_eq!(learnt.diverged.len(), 1);
 
+        let shown = |ends| Note::Certificate { peer: peer.clone(), begins: 1, ends, fingerprint: "AB".into() };
+        let faulty = Note::Reloaded { wish: Some(7), faults: vec!["one".into(), "two".into()] };
+        write_all(&folder.file(), vec![shown(5), shown(9), faulty]);
+        let learnt = read(&folder.file()).unwrap();
+        assert_eq!(learnt.certificates[&peer].ends, 9);
+        let reload = learnt.reload.unwrap();
+        assert_eq!((reload.wish, reload.faults.len()), (Some(7), 2));
+        write_all(&folder.file(), vec![Note::Reloaded { wish: None, faults: vec![] }]);
+        let reload = read(&folder.file()).unwrap().reload.unwrap();
+        assert_eq!((reload.wish, reload.faults.len()), (Some(7), 0));
+
         let answered = Note::Answered { peer: peer.clone() };
         let healed = Note::Diverged { peer: peer.clone(), problem, missing: String::new(), here: false };
         write_all(&folder.file(), vec![answered, healed, Note::Begun { count: true }]);
@@ -279,15 +321,36 @@ mod tests {
     }
 
     #[test]
+    fn violations_are_counted_and_what_came_after_a_look_is_still_unseen() {
+        let folder = Folder::new("violations");
+        let note = |peer: Option<&str>| Note::Violated {
+            peer: peer.map(|peer| peer.parse().unwrap()),
+            violation: Violation::Receipt,
+            detail: "forged".into(),
+        };
+        write_all(&folder.file(), (0..5).map(|_| note(Some("N"))).chain([note(None)]).collect());
+        let look = || read(&folder.file()).unwrap().violated;
+        let of_n = |violated: &[Violated]| {
+            violated.iter().find(|v| v.peer.is_some()).map(|v| (v.kind, v.count, v.unseen)).unwrap()
+        };
+        let before = look();
+        assert_eq!((before.len(), of_n(&before)), (2, ("receipt", 5, 5)));
+        write_all(&folder.file(), vec![note(Some("N"))]);
+        acknowledge(&folder.file(), &before).unwrap();
+        assert_eq!(of_n(&look()), ("receipt", 6, 1));
+    }
+
+    #[test]
     fn a_wish_is_noticed_once() {
         let folder = Folder::new("wish");
         let mut wishes = Wishes::from_now(&folder.file());
-        wish(&folder.file(), None, None).unwrap();
-        assert_eq!(wishes.next(), [None]);
+        wish(&folder.file(), &Wish::Retry(None), None).unwrap();
+        assert_eq!(wishes.next(), [(1, Wish::Retry(None))]);
         assert_eq!(wishes.next(), []);
-        let peer: SiteName = "N".parse().unwrap();
-        wish(&folder.file(), Some(&peer), None).unwrap();
-        assert_eq!(wishes.next(), [Some(peer)]);
+        let of_n = Wish::Retry(Some("N".parse().unwrap()));
+        wish(&folder.file(), &of_n, None).unwrap();
+        assert_eq!(wish(&folder.file(), &Wish::Reload, None).unwrap(), 3);
+        assert_eq!(wishes.next(), [(2, of_n), (3, Wish::Reload)]);
         assert_eq!(Wishes::from_now(&folder.file()).next(), []);
     }
 

@@ -9,14 +9,18 @@ use landbridge_core::message::{Push, WIRE};
 use landbridge_core::{IdSet, Keyring, Marker, Origin, ProblemId, Scribe, WorkId};
 use landbridge_flow::Pairing;
 use landbridge_flow::ports::Peer as _;
+use landbridge_http::certificate;
 use serde::Serialize;
 
 use super::Context;
+use crate::audit::{self, AuditError};
+use crate::cache::Cache;
+use crate::certificates::{self, State, Whose};
 use crate::config::keyfile::load_keys;
-use crate::config::{self, Config, Peer};
+use crate::config::{self, Audit, Config, Peer};
 use crate::exit::{Exit, Failure};
 use crate::lock;
-use crate::render::{Cell, Screen, Table, Tone, json, say};
+use crate::render::{Cell, Screen, Table, Tone, count, json, say};
 use crate::site::Site;
 
 mod rights;
@@ -27,6 +31,7 @@ mod rights;
 /// what is allowed and worth a look. It looks at
 ///
 ///   the configuration and its key file (mode 0600, readable keys)
+///   the record of what leaves (`[audit] file`), where one is kept: that it can be gone on with
 ///   the database: reachable, writable, the table and columns of the mapping, conditions
 ///     and expressions that compile, a value for every column that needs one, numbers that
 ///     two writers cannot give out twice, a text column wide enough for a marker
@@ -34,9 +39,12 @@ mod rights;
 ///   the rights of the database user: what the mapping needs and the user lacks, and every
 ///     column and right that the user has beyond that (`landbridge grants` prints the SQL
 ///     for a user with exactly these rights)
+///   the files of [tls]: that they can be read, that the key is private and belongs to the
+///     certificate, that this is this site's and its authority vouches for it, and how long
+///     each is still good (from `[tls] warn` before its end it is a note, then a fault)
 ///   the address that this site listens on
-///   every peer that has a `url`: that it is reached, and that names and token agree; an
-///     empty message is sent, no entry
+///   every peer that has a `url`: that it is reached, that it is the site that it should be,
+///     and that names and token agree; an empty message is sent, no entry
 ///
 /// To see whether the database can be written, a transaction is begun and taken back.
 #[derive(Debug, Args)]
@@ -45,8 +53,8 @@ mod rights;
     after_long_help = "\
 Exit status:
   0  no fault
-  3  the configuration, the key file, the mapping or the address has a fault, or the
-     database user lacks a right that the mapping needs
+  3  the configuration, the key file, a certificate, the mapping or the address has a
+     fault, or the database user lacks a right that the mapping needs
   4  the database does not answer or cannot be written
   5  a peer cannot be reached or does not accept this site
 
@@ -103,6 +111,10 @@ pub async fn report(path: &Path, offline: bool) -> Report {
     let mut report = Report::default();
     let Some(config) = configuration(&mut report, path) else { return report };
     let keys = key_file(&mut report, &config);
+    if let (Some(audit), Some(keys)) = (&config.audit, &keys) {
+        record(&mut report, &config, audit, keys);
+    }
+    certificates_good(&mut report, &config);
     let opened = database(&mut report, &config, keys).await;
     listener(&mut report, &config).await;
     if let Some(site) = opened {
@@ -209,6 +221,49 @@ fn key_file(report: &mut Report, config: &Config) -> Option<Keyring> {
     }
 }
 
+/// Whether the record of what leaves can be gone on with. Makes no file.
+fn record(report: &mut Report, config: &Config, audit: &Audit, keys: &Keyring) {
+    let end = crate::site::record(config, audit, keys).map(|record| record.end());
+    let kept = if audit.texts { "with the texts" } else { "digests only" };
+    match end {
+        Ok(Ok(end)) => {
+            report.ok("record", format!("{}: {} so far, {kept}", audit.file.display(), count(end.head.seq, "line")));
+        }
+        Ok(Err(AuditError::Missing { path })) => match audit::file::folder(&path).is_dir() {
+            true => report.ok("record", format!("{} is begun with the first entry that leaves", path.display())),
+            false => report.fault("record", format!("{} has no folder: make it", path.display()), Exit::Configuration),
+        },
+        Ok(Err(error)) => {
+            let detail = format!("{error}; nothing leaves; next: {}", error.next());
+            report.fault("record", detail, Exit::Configuration);
+        }
+        Err(failure) => report.failure("record", failure),
+    }
+}
+
+/// Whether this site can show who it is, and until when it and its peers can.
+fn certificates_good(report: &mut Report, config: &Config) {
+    for dated in certificates::all(config, &Cache::beside(&config.path).learnt(), certificate::now()) {
+        let (whose, file) = (dated.called(), dated.file.map_or(String::new(), |file| format!("{file}: ")));
+        let advice = dated.advice.unwrap_or_default();
+        match dated.state {
+            State::Good => {
+                let (ends, days) = (dated.ends.unwrap_or_default(), dated.days_left.unwrap_or_default());
+                report.ok("certificate", format!("{file}{whose}, good until {ends} ({days} days)"));
+            }
+            State::EndsSoon => report.note("certificate", format!("{file}{whose}: {advice}")),
+            // What a peer last showed may be replaced by now; calling it says so.
+            State::Ended | State::NotYet if dated.whose == Whose::Peer => {
+                report.note("certificate", format!("{whose}: {advice}"));
+            }
+            State::Ended | State::NotYet => {
+                report.fault("certificate", format!("{file}{whose}: {advice}"), Exit::Configuration);
+            }
+            State::Fault => report.fault("certificate", advice, Exit::Configuration),
+        }
+    }
+}
+
 /// Whatever the database says. The opened site, where nothing stands against it.
 async fn database(report: &mut Report, config: &Config, keys: Option<Keyring>) -> Option<Site> {
     let database = match config.connectable() {
@@ -272,11 +327,14 @@ fn width(report: &mut Report, scribe: &Scribe, config: &Config, width: Option<us
     let Some(peer) = longest else { return };
     let fits = |number: i64| {
         let (Some(row), Ok(problem)) = (WorkId::new(number), "1".parse::<ProblemId>()) else { return true };
+        // Folded markers say how often.
+        let era = if config.mapping.compact { 9_999 } else { 0 };
         let mut held = Marker::for_peer(peer.name.clone());
         held.say(landbridge_core::Group::Held, IdSet::from_iter([row]));
         let mut copy = Marker::for_peer(peer.name.clone());
         copy.say_copies(&[(row, Origin::new(peer.name.clone(), row))]);
-        [held, copy].into_iter().all(|marker| scribe.write(&problem, marker, &Default::default()).is_ok())
+        let of_era = |marker| Marker { era, ..marker };
+        [held, copy].into_iter().map(of_era).all(|marker| scribe.write(&problem, marker, &Default::default()).is_ok())
     };
     if !fits(999_999) {
         let what = format!(

@@ -137,7 +137,11 @@ impl Stage {
         let sites = [Site::open(&desk_1.config).await?, Site::open(&desk_n.config).await?];
         let locks = [lock::shared(&desk_1.config)?, lock::shared(&desk_n.config)?];
         let wire = Arc::new(Wire::default());
-        let options = |listener| DaemonOptions { listener: Some(listener), tap: Some(wire.clone()) };
+        let options = |listener| DaemonOptions {
+            listener: Some(Arc::new(listener)),
+            tap: Some(wire.clone()),
+            ..DaemonOptions::default()
+        };
         let daemons = [
             Daemon::start(&sites[0], options(listener_1)).await?,
             Daemon::start(&sites[1], options(listener_n)).await?,

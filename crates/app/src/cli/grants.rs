@@ -23,6 +23,11 @@ use crate::rights::{Needs, needs};
 /// Nothing is executed: look at the statements and run them as an administrator of the database. The database is asked for
 /// its tables, so use a [database] user who sees those of the mapping; afterwards write the new user into [database] url.
 ///
+/// With --compact also the right to delete, which `landbridge compact` needs: on the whole table where the markers are, since
+/// no database gives it for some rows only. THE DANGER: the bridge deletes nothing but markers that it sealed itself, but
+/// whoever gets hold of this user and its password can then delete every row of that table. With [markers] table it is the
+/// table of the markers alone. Without --compact it is printed where the configuration says [markers] compact = true.
+///
 /// PostgreSQL: the numbering "per-problem" needs the right to update the number column, because rows are held still by `for
 /// key share`; no row is ever updated. SQLite has no users.
 #[derive(Debug, Args)]
@@ -44,6 +49,10 @@ pub struct GrantsArgs {
     /// The host from which that user comes (MySQL and MariaDB)
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     host: String,
+
+    /// Also the right to delete markers, for `landbridge compact`
+    #[arg(long)]
+    compact: bool,
 
     /// Print JSON instead of SQL
     #[arg(long)]
@@ -70,7 +79,17 @@ pub async fn run(args: &GrantsArgs, context: &Context) -> Result<Exit, Failure> 
             return Err(Failure::usage(format!("{flag} is no name"), "give a name on one line"));
         }
     }
-    let config = config::load(&context.config)?;
+    let mut config = config::load(&context.config)?;
+    if args.compact {
+        config.mapping.compact = true;
+        config.mapping.may_remove().map_err(|why| {
+            Failure::new(
+                Exit::Configuration,
+                why,
+                "write the statements, as landbridge.example.toml shows, or leave --compact out",
+            )
+        })?;
+    }
     let catalog = config.connectable()?.catalog().await?;
     let grants = grants(args, &catalog, needs(&config.mapping, &catalog));
     if args.json {
@@ -220,7 +239,7 @@ mod tests {
         }
         needs.unresolved.insert("[history] share: x\nis no column".into());
         let catalog = Catalog { vendor, database: Some("desk".into()), ..Catalog::default() };
-        grants(&GrantsArgs { user: user.into(), host: host.into(), json: false }, &catalog, needs).sql()
+        grants(&GrantsArgs { user: user.into(), host: host.into(), compact: false, json: false }, &catalog, needs).sql()
     }
 
     #[test]

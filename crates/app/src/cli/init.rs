@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -12,7 +13,7 @@ use landbridge_stores::mapping::Numbering;
 use super::{Context, check, name_and_value};
 use crate::config::keyfile::{KeyFileError, create_keys, load_keys};
 use crate::config::secret::Secret;
-use crate::config::write::{HistoryAnswers, InitAnswers, PeerAnswers, ProblemAnswers, render};
+use crate::config::write::{HistoryAnswers, InitAnswers, PeerAnswers, ProblemAnswers, TlsAnswers, render};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::presets;
@@ -34,8 +35,11 @@ mod choose;
 ///
 /// With --preset the mapping of a well-known ticket system is written instead.
 ///
-/// A secret is made for each peer unless --token-file gives one. Both sites need the same: the site that is set up second
-/// takes it from the first one's file.
+/// A peer with an https url, or --listen on an address that other machines reach, makes it write [tls]: the files named by
+/// --tls-cert, --tls-key and --tls-ca, or SITE.crt, SITE.key and ca.crt. `landbridge cert` makes them, before or afterwards.
+///
+/// For a peer that shows no certificate a secret is made unless --token-file gives one. Both sites need the same: the site
+/// that is set up second takes it from the first one's file.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -51,7 +55,9 @@ Examples:
       --problem PROBLEM_ID --work WORK_ID --text WORK_TEXT \\
       --share \"VISIBILITY = 'public'\" --insert VISIBILITY=\"'public'\" \\
       --marker VISIBILITY=\"'internal'\" --field author=OPERATOR \\
-      --listen 127.0.0.1:7420 --peer N=http://127.0.0.1:7421")]
+      --listen 127.0.0.1:7420 --peer N=http://127.0.0.1:7421
+  landbridge init --site 1 --database postgres://bridge@db/redmine --preset redmine \\
+      --listen 0.0.0.0:7420 --peer N=https://bridge.n.example:7420 --peer-ca N=b-ca.crt")]
 pub struct InitArgs {
     /// The name of this site, unique among all bridged sites: letters, digits and . _ -
     #[arg(long, value_name = "NAME")]
@@ -132,7 +138,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "SQL", requires = "problem_table", help_heading = "Problems")]
     problem_share: Option<String>,
 
-    /// The loopback address on which peers reach this bridge; without it, only this site dials
+    /// The address on which peers reach this bridge; without it, only this site dials
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Peers")]
     listen: Option<String>,
 
@@ -155,6 +161,22 @@ pub struct InitArgs {
     /// A file with the secret shared with this peer, `-` for standard input; may be given several times
     #[arg(long, value_name = "NAME=FILE", value_parser = name_and_value, help_heading = "Peers")]
     token_file: Vec<(String, String)>,
+
+    /// The authority that alone may vouch for this peer: a file in PEM; may be given several times
+    #[arg(long, value_name = "NAME=FILE", value_parser = name_and_value, help_heading = "Certificates")]
+    peer_ca: Vec<(String, String)>,
+
+    /// The certificate of this site; relative to the folder of the configuration
+    #[arg(long, value_name = "FILE", help_heading = "Certificates")]
+    tls_cert: Option<String>,
+
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", help_heading = "Certificates")]
+    tls_key: Option<String>,
+
+    /// The authority that vouches for this site, and for every peer without --peer-ca
+    #[arg(long, value_name = "FILE", help_heading = "Certificates")]
+    tls_ca: Option<String>,
 
     /// Replace the configuration file if there is one; the key file is kept in any case
     ///
@@ -268,9 +290,11 @@ async fn answers(args: &InitArgs, context: &Context) -> Result<InitAnswers, Fail
     let Ok([site, database_url]) = <[String; 2]>::try_from(got) else {
         return Err(Failure::usage("the answers are incomplete", "give every flag"));
     };
+    let key_file = path.with_extension("key").file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let tls = tls(args, &site, &key_file);
     let mut answers = InitAnswers {
         site,
-        key_file: path.with_extension("key").file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        key_file,
         database_url,
         password_file: args.password_file.clone(),
         preset: None,
@@ -293,7 +317,8 @@ async fn answers(args: &InitArgs, context: &Context) -> Result<InitAnswers, Fail
             share: args.problem_share.clone(),
         }),
         listen: args.listen.clone(),
-        peers: peers(args)?,
+        peers: peers(args, tls.is_some())?,
+        tls,
     };
     if let Some(name) = &args.preset {
         let vendor = choose::database(&answers, path)?.vendor();
@@ -310,17 +335,36 @@ async fn answers(args: &InitArgs, context: &Context) -> Result<InitAnswers, Fail
     Ok(answers)
 }
 
-fn peers(args: &InitArgs) -> Result<Vec<PeerAnswers>, Failure> {
+/// The files of TLS, where there is to be some.
+fn tls(args: &InitArgs, site: &str, key_file: &str) -> Option<TlsAnswers> {
+    let given = [&args.tls_cert, &args.tls_key, &args.tls_ca].into_iter().any(Option::is_some);
+    let dials = args.peers.iter().any(|peer| peer.split_once('=').is_some_and(|(_, url)| url.starts_with("https://")));
+    let address = args.listen.as_ref().and_then(|listen| listen.parse::<SocketAddr>().ok());
+    let is_reached = address.is_some_and(|address| !address.ip().to_canonical().is_loopback());
+    let wanted = given || dials || is_reached || !args.peer_ca.is_empty();
+    // The keys of markers may have this name already.
+    let key = [format!("{site}.key"), format!("{site}-tls.key")].into_iter().find(|name| name != key_file);
+    wanted.then(|| TlsAnswers {
+        cert: args.tls_cert.clone().unwrap_or_else(|| format!("{site}.crt")),
+        key: args.tls_key.clone().or(key).unwrap_or_default(),
+        ca: args.tls_ca.clone().unwrap_or_else(|| "ca.crt".to_owned()),
+    })
+}
+
+fn peers(args: &InitArgs, has_tls: bool) -> Result<Vec<PeerAnswers>, Failure> {
+    let authorities = each_once("--peer-ca", &args.peer_ca)?;
     let shares = each_once("--peer-share", &args.peer_share)?;
     let tokens = each_once("--token-file", &args.token_file)?;
     let mut peers = Vec::new();
     for given in &args.peers {
         let (name, url) = given.split_once('=').map_or((given.as_str(), None), |(name, url)| (name, Some(url)));
+        let shows_certificate = has_tls && url.is_none_or(|url| url.starts_with("https://"));
         let token = match tokens.get(name) {
-            Some(file) => token_in(file)?,
-            None => Secret::random().map_err(|e| {
+            Some(file) => Some(token_in(file)?),
+            None if shows_certificate => None,
+            None => Some(Secret::random().map_err(|e| {
                 Failure::new(Exit::Left, format!("the system gives no random numbers: {e}"), "give --token-file")
-            })?,
+            })?),
         };
         peers.push(PeerAnswers {
             name: name.to_owned(),
@@ -329,9 +373,11 @@ fn peers(args: &InitArgs) -> Result<Vec<PeerAnswers>, Failure> {
             relay: args.relay.iter().any(|of| of == name),
             share: shares.get(name).cloned(),
             token,
+            ca: authorities.get(name).cloned(),
         });
     }
-    let spoken_of = args.pull.iter().chain(&args.relay).chain(shares.keys()).chain(tokens.keys());
+    let named = shares.keys().chain(tokens.keys()).chain(authorities.keys());
+    let spoken_of = args.pull.iter().chain(&args.relay).chain(named);
     for name in spoken_of {
         if !peers.iter().any(|peer| peer.name == *name) {
             return Err(Failure::usage(
@@ -418,7 +464,15 @@ fn next_steps(answers: &InitAnswers, path: &Path, exit: Exit) -> String {
     if answers.peers.is_empty() {
         steps.push(format!("Add a [[peer]] to {config} for each site to exchange entries with."));
     }
-    for peer in &answers.peers {
+    if let Some(tls) = &answers.tls {
+        let TlsAnswers { cert, key, ca } = tls;
+        let site = &answers.site;
+        steps.push(format!(
+            "Put {cert}, {key} and {ca} beside {config}: `landbridge cert issue {site}` makes the first two, and {ca} is the \
+             authority's. Give the operator of each peer {ca}, for `ca` of its [[peer]] {site}, over a way that you trust."
+        ));
+    }
+    for peer in answers.peers.iter().filter(|peer| peer.token.is_some()) {
         steps.push(format!(
             "Give the operator of {} the `token` in the [[peer]] section of {config}, over a way that you trust; both \
              sites need the same one.",

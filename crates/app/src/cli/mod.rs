@@ -3,7 +3,10 @@
 
 pub mod adopt;
 pub mod append;
+pub mod audit;
+pub mod cert;
 pub mod check;
+pub mod compact;
 pub mod demo;
 pub mod disown;
 pub mod explain;
@@ -13,6 +16,7 @@ pub mod init;
 pub mod link;
 pub mod preview;
 pub mod rekey;
+pub mod reload;
 pub mod repair;
 pub mod retry;
 pub mod run;
@@ -48,7 +52,8 @@ Exit status:
   0  done                     4  the database did not do what it was asked
   1  something is left        5  a peer did not answer as it should
   2  wrong command line       6  something wants a person's eye: refused, diverged,
-  3  wrong configuration         differs, suspended or paused (see `landbridge status`)
+  3  wrong configuration         differs, suspended, paused, a certificate that ends soon
+                                 (see `landbridge status`)
 
 Environment:
   LANDBRIDGE_CONFIG  the configuration file, where --config is not given
@@ -94,8 +99,10 @@ enum Verb {
     Demo(demo::DemoArgs),
     Init(Box<init::InitArgs>),
     Check(check::CheckArgs),
+    Cert(cert::CertArgs),
     Grants(grants::GrantsArgs),
     Run(run::RunArgs),
+    Reload(reload::ReloadArgs),
     Sync(sync::SyncArgs),
     Status(status::StatusArgs),
     History(history::HistoryArgs),
@@ -107,8 +114,10 @@ enum Verb {
     Retry(retry::RetryArgs),
     Rekey(rekey::RekeyArgs),
     Disown(disown::DisownArgs),
+    Compact(compact::CompactArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
+    Audit(audit::AuditArgs),
 }
 
 /// What every verb is told besides its own arguments.
@@ -133,8 +142,10 @@ impl Cli {
             Verb::Demo(args) => demo::run(args, &context).await,
             Verb::Init(args) => init::run(args, &context).await,
             Verb::Check(args) => check::run(args, &context).await,
+            Verb::Cert(args) => cert::run(args, &context).await,
             Verb::Grants(args) => grants::run(args, &context).await,
             Verb::Run(args) => run::run(args, &context).await,
+            Verb::Reload(args) => reload::run(args, &context).await,
             Verb::Sync(args) => sync::run(args, &context).await,
             Verb::Status(args) => status::run(args, &context).await,
             Verb::History(args) => history::run(args, &context).await,
@@ -146,8 +157,10 @@ impl Cli {
             Verb::Retry(args) => retry::run(args, &context).await,
             Verb::Rekey(args) => rekey::run(args, &context).await,
             Verb::Disown(args) => disown::run(args, &context).await,
+            Verb::Compact(args) => compact::run(args, &context).await,
             Verb::Verify(args) => verify::run(args, &context).await,
             Verb::Repair(args) => repair::run(args, &context).await,
+            Verb::Audit(args) => audit::run(args, &context).await,
         }
     }
 }

@@ -109,7 +109,10 @@ async fn show(
             totals.add(problem, delivery);
         }
         print(&outgoing.deliveries, bridge.site(), args.json, context)?;
-        // What was shown counts as waiting, so that the next batch begins behind it.
+        for (problem, row) in outgoing.withheld.drain(..) {
+            shown.entry(problem).or_default().insert(row);
+        }
+        // What was shown, or cannot be sent, counts as waiting, so that the next batch begins behind it.
         for (problem, due) in &mut outgoing.left {
             due.waiting.extend(shown.get(problem).unwrap_or(&IdSet::new()));
         }

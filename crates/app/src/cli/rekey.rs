@@ -10,6 +10,7 @@ use landbridge_flow::survey;
 
 use super::Context;
 use super::adopt::agreed;
+use crate::audit;
 use crate::config::keyfile::{KeyFileError, load_keys, random_key, replace_keys};
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -25,7 +26,8 @@ const NAMED_MAX: usize = 20;
 /// The seals of markers are made with the keys in the key file: the first signs, all verify. `rekey` makes a new key and
 /// puts it first; appends to every problem with markers fresh ones that say the same, sealed with the new key, and one that
 /// retires the old; and then leaves the new key alone in the file. Nothing is deleted, no peer is involved. Where a problem
-/// is suspended it is left alone, and the old keys stay in the file until a later run finds none.
+/// is suspended it is left alone, and the old keys stay in the file until a later run finds none. Where a record of what
+/// leaves is kept (`[audit] file`), the old keys are kept beside it in FILE.keys, since its old lines verify by them.
 ///
 /// The bridge must be stopped (`landbridge run`, `landbridge sync`). After a crash at any point, run it again.
 ///
@@ -85,6 +87,10 @@ pub async fn run(args: &RekeyArgs, context: &Context) -> Result<Exit, Failure> {
     site = Site::with_keys(config.clone(), new.clone()).await.map_err(again)?;
     let left = self::suspended(&site).await.map_err(again)?;
     if left.is_empty() {
+        // Old lines of the record of what left verify by the old keys, and no marker does any more.
+        if let (Some(audit), Some(old)) = (&config.audit, &old) {
+            audit::keys::keep(&audit.file, old).map_err(|e| again(e.into()))?;
+        }
         replace_keys(&config.key_file, &new)?;
     }
     finish(context, &config, &signed, &left, ring.len())

@@ -37,6 +37,10 @@ const LOOK: Duration = Duration::from_millis(300);
 /// are shown as *differs*. What comes back is appended behind what is there. Nothing else is changed: conditions hold as
 /// always, and what was deleted while its marker is still there stays deleted.
 ///
+/// Where somebody deleted this site's markers and left the rows (a clean-up of internal notes), the rows look as if they had
+/// been written here. Peers refuse them as an *echo*. With --recognise a row that no marker names and that has the very text
+/// of what the peer gives back is taken for it: the marker is written again, and nothing is appended.
+///
 /// With --accept nothing is sent: the loss is meant, as where old tickets were purged with their markers. It is recorded at
 /// both sites, and neither shows it any more.
 ///
@@ -69,6 +73,9 @@ pub struct RepairArgs {
     /// Record that the loss is meant, and send nothing
     #[arg(long)]
     accept: bool,
+    /// Take rows that no marker names for what the peer gives back, where they have its text
+    #[arg(long, conflicts_with = "accept")]
+    recognise: bool,
     /// Ask nothing
     #[arg(long, short)]
     yes: bool,
@@ -184,7 +191,7 @@ async fn send_again(
     found: &[Finding],
 ) -> Result<Summary, Failure> {
     let (there, here) = (lost_there(found), lost_here(found));
-    let _door = lock::repair(&site.config.path, name)?;
+    let _door = lock::repair(&site.config.path, name, args.recognise)?;
     // Where no bridge runs, this process is one until all has come.
     let bridge = if lock::is_running(&site.config.path) {
         None
@@ -277,7 +284,7 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     if args.accept {
         return Ok(Exit::Done);
     }
-    let _door = lock::repair(&site.config.path, name)?;
+    let _door = lock::repair(&site.config.path, name, args.recognise)?;
     if !lock::is_running(&site.config.path) {
         let next = "start `landbridge run`, then repair again";
         return Err(Failure::new(Exit::Left, format!("no bridge runs here that {name} could dial"), next));

@@ -4,6 +4,7 @@ use clap::Args;
 use landbridge_core::{ProblemId, SiteName};
 
 use super::Context;
+use crate::cache::Wish;
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render::say;
@@ -52,7 +53,8 @@ pub async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Failure> {
         ))?;
         return Ok(Exit::Done);
     }
-    site.cache.wish(args.peer.as_ref(), args.problem.as_ref()).map_err(|e| {
+    let wish = Wish::Retry(args.peer.clone());
+    site.cache.wish(&wish, args.problem.as_ref()).map_err(|e| {
         Failure::new(
             Exit::Configuration,
             format!("the wish cannot be noted in {}.cache: {e}", site.config.path.display()),

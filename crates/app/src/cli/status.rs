@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::Context;
-use crate::cache::{RefusedHere, RefusedThere, Withheld};
+use crate::cache::{RefusedHere, RefusedThere, Violated, Withheld};
+use crate::certificates::State;
 use crate::exit::{Exit, Failure};
 use crate::render::{Cell, Screen, Table, Tone, count, json, progress, say};
 use crate::site::Site;
@@ -20,6 +21,8 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 ///   held       entries of this history that it holds
 ///   refused    pending entries that it does not take, and why; see `landbridge retry`
 ///   diverged   what it held once and no longer does: it was restored, or lost rows
+///   violations what it did against the protocol or against [limits], and how often; it was
+///              refused. `--acknowledge` says that you have seen them
 ///   paused     nothing is exchanged with it: its [[peer]] says `paused = true`
 ///
 /// and of the history
@@ -29,6 +32,12 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 ///              or `landbridge rekey` frees them
 ///   differs    entries that are here with more than one text; see `landbridge history`
 ///   withheld   rows that cannot be sent: too large, or no text
+///   record     the record of what leaves (`[audit] file`) cannot be written: nothing leaves
+///
+/// and with [tls] how long each certificate is still good: of this site, of the authorities, and
+/// of each peer as it last showed it. From `[tls] warn` before its end (default 30 days) one wants
+/// a person's eye, and so does a new configuration that the running bridge does not use because
+/// it is faulty.
 ///
 /// When a peer last answered, what it refused and what it lost is known from the cache
 /// beside the configuration. Without it, what the database itself says is shown.
@@ -38,7 +47,10 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
     after_long_help = "\
 Exit status:
   0  everything is in step   1  something is pending
-  6  something is refused, diverged, differs, suspended, paused or withheld
+  6  something is refused, diverged, differs, suspended, paused or withheld, a certificate
+     ends soon or has ended, a new configuration is faulty and not used, the record of what
+     leaves cannot be written, or a peer violated the protocol or [limits] since that was
+     last acknowledged
   3  wrong configuration     4  the database does not answer
 
 Example:
@@ -48,6 +60,13 @@ pub struct StatusArgs {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+
+    /// Say that you have seen the violations so far
+    ///
+    /// They stay in the tables, but what is shown now no longer makes the exit status 6. Everything else that wants a
+    /// person's eye does.
+    #[arg(long)]
+    acknowledge: bool,
 }
 
 /// Prints the state.
@@ -56,11 +75,20 @@ pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> 
     let bar = progress("looking through problems", None);
     let status = Status::of(&site, &|looked_at| bar.set_position(looked_at as u64)).await;
     bar.finish_and_clear();
-    let status = status?;
+    let mut status = status?;
+    if args.acknowledge {
+        site.cache.acknowledge(status.violations()).map_err(|e| {
+            let what = format!("it cannot be noted in {}.cache: {e}", site.config.path.display());
+            Failure::new(Exit::Configuration, what, "give this user the right to write it, or delete it")
+        })?;
+    }
     if args.json {
         say(&json(&status)?)?;
     } else {
         say(&tables(&status, context.screen, now()))?;
+    }
+    if args.acknowledge {
+        status.violations_mut().for_each(|violated| violated.unseen = 0);
     }
     Ok(status.exit())
 }
@@ -79,6 +107,23 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
         if status.peers.iter().any(|peer| peer.since.is_some()) {
             parts.push(screen.table(&contact(status, now)));
         }
+    }
+    if let Some(error) = status.record.as_ref().and_then(|record| record.error.as_ref()) {
+        parts.push(screen.paint(Tone::Bad, &screen.prose(&format!("Nothing leaves: {error}"))));
+    }
+    if !status.certificates.is_empty() {
+        parts.push(screen.table(&certificates(status)));
+    }
+    for dated in status.certificates.iter().filter(|dated| dated.wants_a_person()) {
+        let advice = dated.advice.as_deref().unwrap_or_default();
+        parts.push(screen.prose(&format!("The certificate of {}: {advice}", dated.called())));
+    }
+    if let Some(reload) = &status.reload {
+        let title = format!("The configuration that was read {} is not used:", ago(now.saturating_sub(reload.at)));
+        let faults: Vec<_> = reload.faults.iter().map(|fault| format!("  {fault}")).collect();
+        let next = "The bridge works with the former one. Put it right, then `landbridge reload`.";
+        let faults = screen.prose(&faults.join("\n"));
+        parts.push(format!("{}\n{faults}\n{}", screen.paint(Tone::Bad, &title), screen.prose(next)));
     }
     for peer in &status.peers {
         let name = &peer.name;
@@ -104,6 +149,8 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
              {name}` fetches them back, with --accept it records that the loss is meant."
         );
         section(&mut parts, screen, (&lost, &next), &peer.lost_here, row, &["problem", "entries"]);
+        let next = "All of it was refused. `landbridge status --acknowledge` says that you have seen it.";
+        violations(&mut parts, screen, now, (&format!("{name} violated"), next), &peer.violations);
     }
     let next = "Where nearly all are: was `site`, [history] `name` or the key file changed? Put it back. Otherwise \
                 `landbridge disown PROBLEM ROW` says that a row is an entry, `landbridge rekey --lost-key` signs again.";
@@ -128,6 +175,8 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     };
     let columns = ["peer", "problem", "entry", "reason", "the database said"];
     section(&mut parts, screen, head, &status.refused_here, row, &columns);
+    let head = ("Strangers", "None of them got an answer. Many may be a peer with a wrong token.");
+    violations(&mut parts, screen, now, head, &status.strangers);
     parts.join("\n\n")
 }
 
@@ -181,6 +230,27 @@ fn contact(status: &Status, now: u64) -> Table {
     table
 }
 
+/// How long certificates are still good.
+fn certificates(status: &Status) -> Table {
+    let mut table = Table::new(["certificate of", "ends", ">days left", "state"]);
+    for dated in &status.certificates {
+        let (word, tone) = match dated.state {
+            State::Good => ("good", Tone::Good),
+            State::EndsSoon => ("ends soon", Tone::Warn),
+            State::Ended => ("ended", Tone::Bad),
+            State::NotYet => ("not yet good", Tone::Bad),
+            State::Fault => ("cannot be used", Tone::Bad),
+        };
+        table.row([
+            Cell::new(dated.called(), Tone::Strong),
+            dated.ends.clone().unwrap_or_else(|| "-".to_owned()).into(),
+            dated.days_left.map_or("-".into(), text),
+            Cell::new(word, tone),
+        ]);
+    }
+    table
+}
+
 fn state(peer: &PeerStatus) -> Cell {
     let (word, tone) = if peer.paused {
         ("paused", Tone::Bad)
@@ -213,6 +283,16 @@ fn section<T>(
     let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
     let title = screen.paint(Tone::Strong, &format!("{title}: {}", listed.count));
     parts.push(format!("{title}\n{}{more}\n{}", screen.table(&table), screen.prose(next)));
+}
+
+fn violations(parts: &mut Vec<String>, screen: Screen, now: u64, head: (&str, &str), violated: &[Violated]) {
+    let row = |v: &Violated| {
+        let tone = if v.unseen > 0 { Tone::Bad } else { Tone::Plain };
+        let when = text(ago(now.saturating_sub(v.last)));
+        vec![Cell::new(&v.what, tone), text(v.count), text(v.unseen), when, text(&v.detail)]
+    };
+    let listed = violated.iter().cloned().collect();
+    section(parts, screen, head, &listed, row, &["what", ">times", ">unseen", "last", "the last one"]);
 }
 
 fn text(shown: impl ToString) -> Cell {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use clap::Args;
 use futures_util::future::join_all;
 use landbridge_core::SiteName;
+use landbridge_flow::PeerError;
 use landbridge_flow::exchange::{self, Fetched, Line, deliver_once, fetch_once};
 use landbridge_flow::ports::Clock;
 use landbridge_http::HttpPeer;
@@ -79,6 +80,7 @@ enum State {
     DialsUs,
     Paused,
     Failed,
+    NothingLeaves,
     Person,
 }
 
@@ -101,6 +103,11 @@ struct Dialled {
     pull: bool,
 }
 
+/// Pauses in a row that a peer may ask for before this command gives up.
+const ASKED_MAX: u32 = 10;
+/// The longest of them.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// Exchanges everything once.
 pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
     let site = Site::open(&context.config).await?;
@@ -119,6 +126,9 @@ pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
     for (peer, failure) in failed {
         match failure {
             exchange::Failure::Store(error) => return Err(error.into()),
+            exchange::Failure::Record(error) => {
+                errors.insert(peer.clone(), error.into());
+            }
             exchange::Failure::Peer(error) => {
                 errors.insert(peer.clone(), Failure::peer(&peer, &error));
             }
@@ -158,10 +168,38 @@ async fn exchange_all(site: &Site, dialled: &[Dialled]) -> Vec<(SiteName, exchan
 
 /// Delivers until nothing is owed, and fetches until nothing comes.
 async fn exchange_with(site: &Site, peer: &Dialled) -> Result<(), exchange::Failure> {
-    while deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await? {}
+    let mut asked = 0;
+    let delivered = loop {
+        match deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await {
+            Ok(true) => asked = 0,
+            Ok(false) => break Ok(()),
+            // Nothing leaves, and what comes is taken all the same.
+            Err(failure @ exchange::Failure::Record(_)) => break Err(failure),
+            Err(failure) => wait_if_asked(failure, &mut asked).await?,
+        }
+    };
     let mut last = Fetched::default();
-    while peer.pull && fetch_once(&site.bridge, peer.line.peer(), &peer.http, Duration::ZERO, &mut last).await? > 0 {}
-    Ok(())
+    // A peer that hands out the same again and again would hold this command for ever.
+    while peer.pull && !last.is_fruitless() {
+        match fetch_once(&site.bridge, peer.line.peer(), &peer.http, Duration::ZERO, &mut last).await {
+            Ok(0) => break,
+            Ok(_) => asked = 0,
+            Err(failure) => wait_if_asked(failure, &mut asked).await?,
+        }
+    }
+    delivered
+}
+
+/// Waits where the peer asks for a pause, some times in a row.
+async fn wait_if_asked(failure: exchange::Failure, asked: &mut u32) -> Result<(), exchange::Failure> {
+    match failure {
+        exchange::Failure::Peer(PeerError::Later { pause, .. }) if *asked < ASKED_MAX => {
+            *asked += 1;
+            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+            Ok(())
+        }
+        failure => Err(failure),
+    }
 }
 
 /// The exchange, and where somebody watches, a bar of what is owed to the peers that are dialled. How much will come from
@@ -208,6 +246,7 @@ fn summary(
 ) -> Summary {
     let counts = counts.unwrap_or_default();
     let state = match failed {
+        Some(failed) if failed.exit == Exit::Person => State::NothingLeaves,
         Some(_) => State::Failed,
         None if peer.paused => State::Paused,
         None if status.wants_a_person() || counts.refused > 0 => State::Person,
@@ -242,6 +281,7 @@ fn table(summaries: &[Summary], screen: Screen) -> String {
             State::DialsUs => ("dials us; nothing to do from here", Tone::Plain),
             State::Paused => ("paused", Tone::Bad),
             State::Failed => ("did not answer", Tone::Bad),
+            State::NothingLeaves => ("nothing leaves: not recorded", Tone::Bad),
             State::Person => ("see `landbridge status`", Tone::Bad),
         };
         table.row([
@@ -263,7 +303,7 @@ fn exit(status: &Status, summaries: &[Summary]) -> Exit {
     let any = |state| summaries.iter().any(|s| s.state == state);
     if any(State::Failed) {
         Exit::Peer
-    } else if status.exit() == Exit::Person || any(State::Person) {
+    } else if status.exit() == Exit::Person || any(State::Person) || any(State::NothingLeaves) {
         Exit::Person
     } else if any(State::Left) {
         Exit::Left

@@ -189,6 +189,7 @@ pub fn failed(peer: &SiteName, failure: exchange::Failure) -> Failure {
     match failure {
         exchange::Failure::Store(error) => error.into(),
         exchange::Failure::Peer(error) => Failure::peer(peer, &error),
+        exchange::Failure::Record(error) => error.into(),
     }
 }
 

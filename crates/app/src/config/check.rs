@@ -1,20 +1,21 @@
 //! From the file as written to the checked value: the site, pauses and limits.
 //!
 //! A [`Checker`] collects faults and goes on; a value is nothing where it has a fault. `database`, `history`,
-//! `statements`, `problem` and `peers` do the same for their sections.
+//! `statements`, `problem`, `tls` and `peers` do the same for their sections.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use landbridge_core::SiteName;
+use landbridge_core::{Bounds, SiteName};
+use landbridge_http::Allowance;
 use toml::Spanned;
 
-use super::checked::{Config, Limits, Pace};
+use super::checked::{Audit, Config, Limits, Pace};
 use super::env::{EnvFault, expand};
 use super::fault::Finding;
-use super::file::{ConfigFile, LimitsFile, PaceFile, SizeText, Text};
+use super::file::{ConfigFile, LimitsFile, PaceFile, ShareFile, SizeText, Text};
 use super::units::{self, A_DURATION, A_SIZE};
 use super::walk::Walk;
 
@@ -156,10 +157,13 @@ impl<'a> Checker<'a> {
         let problem = self.problem(file);
         let markers = self.markers(file);
         let history = self.history(file);
+        let tls = self.tls(file, folder, key_file.as_deref());
         let listen = self.listen(file);
-        let peers = self.peers(file, site.as_ref(), listen);
+        let share = self.allowance(&file.limits.share(), &Allowance::default());
+        let peers = self.peers(file, site.as_ref(), listen, folder, &share);
         let pace = self.pace(&file.pace);
         let limits = self.limits(&file.limits);
+        let audit = self.audit(file, path);
 
         let (history, mut mapping) = history?;
         let (peers, conditions) = peers?;
@@ -167,6 +171,7 @@ impl<'a> Checker<'a> {
         mapping.peers = conditions;
         mapping.problems = problems;
         mapping.markers = markers?;
+        mapping.compact = file.markers.as_ref().is_some_and(|markers| markers.get_ref().compact == Some(true));
         self.tables_differ(file, &mapping);
         Some(Config {
             path: path.to_owned(),
@@ -178,20 +183,54 @@ impl<'a> Checker<'a> {
             mapping,
             pairing,
             listen,
+            tls,
             peers,
             pace,
             limits,
+            audit: audit?,
         })
     }
 
     fn key_file(&mut self, file: &ConfigFile, folder: &Path) -> Option<PathBuf> {
         const INSTEAD: &str = "write `key_file = \"landbridge.key\"`; `landbridge init` makes the file";
         let value = self.required(file.key_file.as_ref(), TOP, "key_file", INSTEAD)?;
+        self.file(value, "key_file", folder, INSTEAD)
+    }
+
+    /// The name of a file, which begins at `folder`.
+    pub(super) fn file(&mut self, value: Value, key: &str, folder: &Path, instead: &str) -> Option<PathBuf> {
         if value.text.is_empty() || value.text.contains('\0') {
-            self.fault(value.at, "`key_file` is not the name of a file", INSTEAD);
+            self.fault(value.at, format!("`{key}` is not the name of a file"), instead);
             return None;
         }
         Some(folder.join(value.text))
+    }
+
+    /// Nothing where there is a fault; nothing inside where there is no `[audit]`.
+    fn audit(&mut self, file: &ConfigFile, path: &Path) -> Option<Option<Audit>> {
+        const INSTEAD: &str = "write `file = \"egress.audit\"`, a file of its own";
+        let Some(written) = &file.audit else { return Some(None) };
+        let section = Section { label: "[audit]", at: written.span().start };
+        let value = self.required(written.get_ref().file.as_ref(), section, "file", INSTEAD)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let record = folder.join(&value.text);
+        if value.text.is_empty() || value.text.ends_with('/') || value.text.contains('\0') {
+            self.fault(value.at, "[audit] `file` is not the name of a file", INSTEAD);
+            return None;
+        }
+        let beside = |end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let key_file = file.key_file.as_ref().map(|key| folder.join(key.get_ref()));
+        let taken = [path.to_owned(), beside(".cache"), beside(".lock")].into_iter().chain(key_file);
+        if taken.into_iter().any(|taken| taken == record) {
+            let what = format!("[audit] `file` = {} is a file that this site needs for something else", value.shown());
+            self.fault(value.at, what, INSTEAD);
+            return None;
+        }
+        Some(Some(Audit { file: record, texts: written.get_ref().texts.unwrap_or(false) }))
     }
 
     fn pace(&mut self, file: &PaceFile) -> Pace {
@@ -228,7 +267,24 @@ impl<'a> Checker<'a> {
     fn limits(&mut self, file: &LimitsFile) -> Limits {
         let default = Limits::default();
         let before = self.findings.len();
+        let push = Bounds {
+            entries_max: self.count(
+                file.push_entries_max.as_ref(),
+                "push_entries_max",
+                default.push.entries_max,
+                1_000_000,
+            ),
+            deliveries_max: self.count(
+                file.push_deliveries_max.as_ref(),
+                "push_deliveries_max",
+                default.push.deliveries_max,
+                100_000,
+            ),
+        };
+        let all = file.all_bytes_at_once_max.as_ref();
         let limits = Limits {
+            push,
+            all_bytes_at_once_max: self.size(all, "all_bytes_at_once_max", default.all_bytes_at_once_max),
             batch_entries_max: self.count(
                 file.batch_entries_max.as_ref(),
                 "batch_entries_max",
@@ -255,6 +311,32 @@ impl<'a> Checker<'a> {
             self.fault(at, what, "raise `batch_bytes_max` or lower `entry_bytes_max`");
         }
         limits
+    }
+
+    /// How much a peer may ask; what is not written is as in `default`.
+    pub(super) fn allowance(&mut self, file: &ShareFile, default: &Allowance) -> Allowance {
+        const MANY: usize = 1_000_000_000;
+        let mut count = |written: &Option<Spanned<i64>>, name, default: u32| {
+            let count = self.count(written.as_ref(), name, usize::try_from(default).unwrap_or(MANY), MANY);
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        let requests_per_minute_max =
+            count(&file.requests_per_minute_max, "requests_per_minute_max", default.requests_per_minute_max);
+        let entries_per_minute_max =
+            count(&file.entries_per_minute_max, "entries_per_minute_max", default.entries_per_minute_max);
+        let entries_burst_max = count(&file.entries_burst_max, "entries_burst_max", default.entries_burst_max);
+        let at_once = file.requests_at_once_max.as_ref();
+        let bytes_at_once = default.bytes_at_once_max as u64;
+        let bytes_at_once = self.size(file.bytes_at_once_max.as_ref(), "bytes_at_once_max", bytes_at_once);
+        let per_minute = file.bytes_per_minute_max.as_ref();
+        Allowance {
+            requests_per_minute_max,
+            entries_per_minute_max,
+            entries_burst_max,
+            requests_at_once_max: self.count(at_once, "requests_at_once_max", default.requests_at_once_max, 10_000),
+            bytes_per_minute_max: self.size(per_minute, "bytes_per_minute_max", default.bytes_per_minute_max),
+            bytes_at_once_max: usize::try_from(bytes_at_once).unwrap_or(usize::MAX),
+        }
     }
 
     pub(super) fn duration(

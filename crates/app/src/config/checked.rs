@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use landbridge_core::SiteName;
+use landbridge_core::{Bounds, SiteName};
 use landbridge_flow::Pairing;
+use landbridge_http::Allowance;
+use landbridge_http::quota::ALL_BYTES_AT_ONCE_MAX;
 use landbridge_stores::Database;
 use landbridge_stores::mapping::Mapping;
 
@@ -35,22 +37,56 @@ pub struct Config {
     pub mapping: Mapping,
     /// How problems of two sites are matched.
     pub pairing: Pairing,
-    /// Where peers reach this bridge; nothing where it only dials out. Loopback in this version.
+    /// Where peers reach this bridge; nothing where it only dials out. Loopback, unless there is TLS.
     pub listen: Option<SocketAddr>,
+    /// What this site shows to others over TLS; nothing where it speaks plain HTTP on loopback.
+    pub tls: Option<TlsFiles>,
     /// The other sites, in the order of the file. Their `share` conditions are in the mapping.
     pub peers: Vec<Peer>,
     /// Pauses.
     pub pace: Pace,
     /// How much at once.
     pub limits: Limits,
+    /// The record of what left to whom; nothing where none is kept.
+    pub audit: Option<Audit>,
 }
+
+/// The record of what left to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether the texts themselves are recorded, not only their digests.
+    pub texts: bool,
+}
+
+/// The files of TLS, and when they are looked at. What is in them is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate of this site, and what stands between it and its authority.
+    pub cert: PathBuf,
+    /// The key of that.
+    pub key: PathBuf,
+    /// The authority that vouches for this site, and for every peer that has none of its own.
+    pub ca: PathBuf,
+    /// How long before a certificate ends people are warned.
+    pub warn: Duration,
+    /// How often a running bridge looks whether one of the files has changed.
+    pub watch: Duration,
+}
+
+/// How long before a certificate ends people are warned, where the configuration does not say.
+pub const WARN_DEFAULT: Duration = Duration::from_hours(30 * 24);
+/// How often the files are looked at, where the configuration does not say.
+pub const WATCH_DEFAULT: Duration = Duration::from_mins(1);
 
 /// Another site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// Its name.
     pub name: SiteName,
-    /// Where its bridge is reached, `http://HOST[:PORT]` without a path; nothing where it dials us.
+    /// Where its bridge is reached, `https://HOST[:PORT]` or on this machine `http://HOST[:PORT]`, without a path; nothing
+    /// where it dials us.
     pub url: Option<String>,
     /// Whether deliveries are fetched from it, over connections that this site opens.
     pub pull: bool,
@@ -62,8 +98,12 @@ pub struct Peer {
     pub onward: bool,
     /// Nothing is sent to it or taken from it.
     pub paused: bool,
-    /// The secret that both sides show each other.
-    pub token: Secret,
+    /// The secret that both sides show each other. Where certificates are shown it may be absent.
+    pub token: Option<Secret>,
+    /// The authority that alone may vouch for it; nothing where that is the one of this site.
+    pub ca: Option<PathBuf>,
+    /// How much it may ask.
+    pub allowance: Allowance,
 }
 
 /// Pauses. No outcome depends on them.
@@ -104,11 +144,22 @@ pub struct Limits {
     pub entry_bytes_max: u64,
     /// Problems that one transaction looks at.
     pub batch_problems_max: usize,
+    /// The most that a peer may push at once.
+    pub push: Bounds,
+    /// Bytes of bodies of all peers together that are in memory at the same time.
+    pub all_bytes_at_once_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_entries_max: 5000, batch_bytes_max: 8 << 20, entry_bytes_max: 1 << 20, batch_problems_max: 500 }
+        Self {
+            batch_entries_max: 5000,
+            batch_bytes_max: 8 << 20,
+            entry_bytes_max: 1 << 20,
+            batch_problems_max: 500,
+            push: Bounds::default(),
+            all_bytes_at_once_max: ALL_BYTES_AT_ONCE_MAX as u64,
+        }
     }
 }
 
@@ -127,6 +178,12 @@ impl Config {
     /// The peer of this name.
     pub fn peer(&self, name: &SiteName) -> Option<&Peer> {
         self.peers.iter().find(|p| p.name == *name)
+    }
+
+    /// Every file of TLS.
+    pub fn tls_files(&self) -> impl Iterator<Item = &Path> {
+        let own = self.tls.iter().flat_map(|tls| [&tls.cert, &tls.key, &tls.ca]);
+        own.chain(self.peers.iter().filter_map(|peer| peer.ca.as_ref())).map(PathBuf::as_path)
     }
 
     /// What is allowed and yet worth a sentence to the operator.

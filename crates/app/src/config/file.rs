@@ -31,6 +31,8 @@ pub struct ConfigFile {
     pub markers: Option<Spanned<MarkersFile>>,
     /// `[listen]`
     pub listen: Option<Spanned<ListenFile>>,
+    /// `[tls]`
+    pub tls: Option<Spanned<TlsFile>>,
     /// `[[peer]]`
     #[serde(default)]
     pub peer: Vec<Spanned<PeerFile>>,
@@ -40,6 +42,8 @@ pub struct ConfigFile {
     /// `[limits]`
     #[serde(default)]
     pub limits: LimitsFile,
+    /// `[audit]`
+    pub audit: Option<Spanned<AuditFile>>,
 }
 
 /// `[database]`: where the history is.
@@ -94,6 +98,8 @@ pub struct HistoryFile {
     pub append_kind: Option<Spanned<Map>>,
     /// The column that names the encoding of the text.
     pub text_encoding: Option<Text>,
+    /// The statements that delete a marker.
+    pub remove: Option<Spanned<Vec<Text>>>,
     /// Statements that run once for each problem appended to.
     #[serde(default)]
     pub also: Vec<Text>,
@@ -126,12 +132,14 @@ pub struct ProblemFile {
     pub insert: Option<Spanned<Map>>,
 }
 
-/// `[markers]`: a table of their own.
+/// `[markers]`: a table of their own, and what may be done with them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkersFile {
     /// The table.
     pub table: Option<Text>,
+    /// Whether the bridge may delete its own.
+    pub compact: Option<bool>,
 }
 
 /// `[listen]`: where peers reach this bridge.
@@ -140,6 +148,22 @@ pub struct MarkersFile {
 pub struct ListenFile {
     /// Address and port.
     pub address: Option<Text>,
+}
+
+/// `[tls]`: what this site shows to others, and who vouches for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFile {
+    /// The file with its certificate.
+    pub cert: Option<Text>,
+    /// The file with the key of that.
+    pub key: Option<Text>,
+    /// The file with the authority.
+    pub ca: Option<Text>,
+    /// How long before an end people are warned.
+    pub warn: Option<Text>,
+    /// How often the files are looked at.
+    pub watch: Option<Text>,
 }
 
 /// `[[peer]]`: another site.
@@ -165,6 +189,21 @@ pub struct PeerFile {
     pub paused: Option<bool>,
     /// The secret shared with it.
     pub token: Option<Text>,
+    /// The file with the authority that vouches for it.
+    pub ca: Option<Text>,
+    /// How much it may ask, where that is another share than the others'.
+    #[serde(default)]
+    pub limits: ShareFile,
+}
+
+/// `[audit]`: the record of what left to whom.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFile {
+    /// The file.
+    pub file: Option<Text>,
+    /// Whether the texts themselves are recorded.
+    pub texts: Option<bool>,
 }
 
 /// `[pace]`: pauses.
@@ -193,10 +232,60 @@ pub struct LimitsFile {
     pub entry_bytes_max: Option<Spanned<SizeText>>,
     /// Problems of one transaction.
     pub batch_problems_max: Option<Spanned<i64>>,
+    /// Entries that a peer may push at once.
+    pub push_entries_max: Option<Spanned<i64>>,
+    /// Deliveries that a peer may push at once.
+    pub push_deliveries_max: Option<Spanned<i64>>,
+    /// Bytes of bodies of all peers in memory.
+    pub all_bytes_at_once_max: Option<Spanned<SizeText>>,
+    /// Requests in a minute.
+    pub requests_per_minute_max: Option<Spanned<i64>>,
+    /// Requests at the same time.
+    pub requests_at_once_max: Option<Spanned<i64>>,
+    /// Bytes in a minute.
+    pub bytes_per_minute_max: Option<Spanned<SizeText>>,
+    /// Bytes at the same time.
+    pub bytes_at_once_max: Option<Spanned<SizeText>>,
+    /// Entries in a minute.
+    pub entries_per_minute_max: Option<Spanned<i64>>,
+    /// Entries without a pause.
+    pub entries_burst_max: Option<Spanned<i64>>,
+}
+
+impl LimitsFile {
+    /// How much each peer may ask.
+    pub fn share(&self) -> ShareFile {
+        ShareFile {
+            requests_per_minute_max: self.requests_per_minute_max.clone(),
+            requests_at_once_max: self.requests_at_once_max.clone(),
+            bytes_per_minute_max: self.bytes_per_minute_max.clone(),
+            bytes_at_once_max: self.bytes_at_once_max.clone(),
+            entries_per_minute_max: self.entries_per_minute_max.clone(),
+            entries_burst_max: self.entries_burst_max.clone(),
+        }
+    }
+}
+
+/// How much a peer may ask: in `[limits]` each, in `[peer.limits]` this one.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareFile {
+    /// Requests in a minute.
+    pub requests_per_minute_max: Option<Spanned<i64>>,
+    /// Requests at the same time.
+    pub requests_at_once_max: Option<Spanned<i64>>,
+    /// Bytes in a minute.
+    pub bytes_per_minute_max: Option<Spanned<SizeText>>,
+    /// Bytes at the same time.
+    pub bytes_at_once_max: Option<Spanned<SizeText>>,
+    /// Entries in a minute.
+    pub entries_per_minute_max: Option<Spanned<i64>>,
+    /// Entries without a pause.
+    pub entries_burst_max: Option<Spanned<i64>>,
 }
 
 /// A size as written.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
 pub enum SizeText {
     /// A plain number of bytes.

@@ -80,10 +80,24 @@ impl Checker<'_> {
         } else {
             self.table(history, section)
         }?;
-        let (problems, markers, peers) = (None, None, BTreeMap::new());
+        let (problems, markers, peers, compact) = (None, None, BTreeMap::new(), false);
         Some((
             name?,
-            Mapping { source, problem, work, text, within, share, fields, also, markers, problems, peers, phrases },
+            Mapping {
+                source,
+                problem,
+                work,
+                text,
+                within,
+                share,
+                fields,
+                also,
+                markers,
+                compact,
+                problems,
+                peers,
+                phrases,
+            },
         ))
     }
 
@@ -142,6 +156,10 @@ impl Checker<'_> {
         let Some(markers) = &file.markers else { return Some(None) };
         let section = Section { label: "[markers]", at: markers.span().start };
         let instead = "write `table = \"TABLE\"`, a table with the columns problem, number and text";
+        let written = markers.get_ref();
+        if written.table.is_none() && written.compact.is_some() && !self.is_spoiled(section, "table") {
+            return Some(None);
+        }
         self.table_name(markers.get_ref().table.as_ref(), section, instead).map(Some)
     }
 

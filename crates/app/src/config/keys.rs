@@ -53,8 +53,12 @@ pub(super) static ROOT: &[Key] = &[
     key("database", Table(&[key("url", Text), key("password_file", Text), key("busy", Duration)])),
     key("history", Table(HISTORY)),
     key("problem", Table(PROBLEM)),
-    key("markers", Table(&[key("table", Text)])),
-    key("listen", Table(&[key("address", Text), key("tls", Later("TLS between sites"))])),
+    key("markers", Table(&[key("table", Text), key("compact", Flag)])),
+    key("listen", Table(&[key("address", Text)])),
+    key(
+        "tls",
+        Table(&[key("cert", Text), key("key", Text), key("ca", Text), key("warn", Duration), key("watch", Duration)]),
+    ),
     key("peer", Tables(PEER)),
     key(
         "pace",
@@ -67,11 +71,20 @@ pub(super) static ROOT: &[Key] = &[
             key("batch_bytes_max", Size),
             key("entry_bytes_max", Size),
             key("batch_problems_max", Count),
+            key("push_entries_max", Count),
+            key("push_deliveries_max", Count),
+            key("all_bytes_at_once_max", Size),
+            key("requests_per_minute_max", Count),
+            key("requests_at_once_max", Count),
+            key("bytes_per_minute_max", Size),
+            key("bytes_at_once_max", Size),
+            key("entries_per_minute_max", Count),
+            key("entries_burst_max", Count),
         ]),
     ),
     key("hooks", Later("a command after a commit")),
     key("pages", Later("the operator's pages")),
-    key("audit", Later("an audit log")),
+    key("audit", Table(&[key("file", Text), key("texts", Flag)])),
 ];
 
 static HISTORY: &[Key] = &[
@@ -93,6 +106,7 @@ static HISTORY: &[Key] = &[
     key("work_from", Text),
     key("append_kind", Map),
     key("text_encoding", Text),
+    key("remove", Texts),
     key("also", Texts),
 ];
 
@@ -117,6 +131,18 @@ static PEER: &[Key] = &[
     key("onward", Flag),
     key("paused", Flag),
     key("token", Text),
+    key("ca", Text),
+    key(
+        "limits",
+        Table(&[
+            key("requests_per_minute_max", Count),
+            key("requests_at_once_max", Count),
+            key("bytes_per_minute_max", Size),
+            key("bytes_at_once_max", Size),
+            key("entries_per_minute_max", Count),
+            key("entries_burst_max", Count),
+        ]),
+    ),
 ];
 
 /// What to write instead of the unknown key `name`, which stands among `known`.

@@ -21,6 +21,7 @@ mod peers;
 mod problem;
 mod sql;
 mod statements;
+mod tls;
 mod units;
 mod walk;
 
@@ -36,7 +37,7 @@ use check::Checker;
 use fault::Finding;
 use walk::Walk;
 
-pub use checked::{Config, Peer};
+pub use checked::{Audit, Config, Peer, TlsFiles, WARN_DEFAULT};
 pub use fault::Faults;
 
 /// The largest file that is read.

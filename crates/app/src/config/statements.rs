@@ -26,8 +26,9 @@ impl Checker<'_> {
             || history.append.is_some()
             || history.work_from.is_some()
             || history.append_kind.is_some()
-            || history.text_encoding.is_some();
-        let keys = ["read", "append", "work_from", "append_kind", "text_encoding"];
+            || history.text_encoding.is_some()
+            || history.remove.is_some();
+        let keys = ["read", "append", "work_from", "append_kind", "text_encoding", "remove"];
         written || keys.iter().any(|key| self.is_spoiled(section, key))
     }
 
@@ -69,6 +70,7 @@ impl Checker<'_> {
             value.text
         });
         let append_kind = self.append_kind(history, section, uses_kind);
+        let remove = self.remove(history);
         let text_encoding = history.text_encoding.as_ref().and_then(|written| self.column(written, "text_encoding"));
         let within = self.condition(history.within.as_ref(), "where");
         let share = self.condition(history.share.as_ref(), "share");
@@ -88,6 +90,7 @@ impl Checker<'_> {
                 work_from: work_from?,
                 append_kind: append_kind?,
                 text_encoding: text_encoding.map(|value| value.text),
+                remove,
             }),
             problem: "problem".to_owned(),
             work: "work".to_owned(),
@@ -160,6 +163,30 @@ impl Checker<'_> {
         }
         let whole = !statements.is_empty() && statements.len() == written.get_ref().len();
         (whole.then_some(statements), uses_kind)
+    }
+
+    /// The statements that delete a marker. Each must say which row is meant, and the first what stands in it: it would else
+    /// delete a row that is another meanwhile.
+    fn remove(&mut self, history: &HistoryFile) -> Vec<String> {
+        const INSTEAD: &str = "write which row is meant, as in \"delete from NOTE where TICKET = :problem and NO = :work \
+                               and BODY = :text\"";
+        let none = BTreeMap::new();
+        let mut statements = Vec::new();
+        for (i, text) in history.remove.iter().flat_map(|written| written.get_ref()).enumerate() {
+            let Some(value) = self.value(text) else { continue };
+            let (sql, found) = scan_statement(&value.text);
+            let who = format!("statement {} of `remove`", i + 1);
+            let wanted: &[&str] = if i == 0 { &["problem", "work", "text"] } else { &["work"] };
+            let missing = wanted.iter().find(|name| !found.parameters.iter().any(|p| p == **name));
+            if found.empty && found.faults.is_empty() {
+                self.fault(value.at, format!("{who} is empty"), "write a statement, or take it out");
+            } else if let Some(missing) = missing.filter(|_| found.faults.is_empty()) {
+                self.fault(value.at, format!("{who} does not use `:{missing}`: it would delete other rows"), INSTEAD);
+            }
+            self.sql_faults(value.at, &who, found, Bound { fields: &none, others: &["problem", "work", "text"] });
+            statements.push(sql.to_owned());
+        }
+        statements
     }
 
     fn append_kind(&mut self, history: &HistoryFile, section: Section, uses_kind: bool) -> Option<AppendKind> {

@@ -31,6 +31,8 @@ pub struct InitAnswers {
     pub problem: Option<ProblemAnswers>,
     /// Where peers reach this bridge.
     pub listen: Option<String>,
+    /// What this site shows to others over TLS.
+    pub tls: Option<TlsAnswers>,
     /// The other sites.
     pub peers: Vec<PeerAnswers>,
 }
@@ -73,6 +75,17 @@ pub struct ProblemAnswers {
     pub share: Option<String>,
 }
 
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsAnswers {
+    /// The certificate of this site.
+    pub cert: String,
+    /// The key of that.
+    pub key: String,
+    /// The authority.
+    pub ca: String,
+}
+
 /// `[[peer]]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerAnswers {
@@ -86,8 +99,10 @@ pub struct PeerAnswers {
     pub relay: bool,
     /// Condition: the rows that it may see.
     pub share: Option<String>,
-    /// The secret shared with it. Whoever saves the file keeps it from other users.
-    pub token: Secret,
+    /// The secret shared with it, where there is one. Whoever saves the file keeps it from other users.
+    pub token: Option<Secret>,
+    /// The authority that alone may vouch for it.
+    pub ca: Option<String>,
 }
 
 /// The text of a configuration file with these answers.
@@ -120,6 +135,14 @@ pub fn render(answers: &InitAnswers) -> String {
     if let Some(listen) = &answers.listen {
         out.section("[listen]", "Where peers reach this bridge.");
         out.text("address", listen);
+    }
+    if let Some(tls) = &answers.tls {
+        out.section("[tls]", "What this site shows to others, in both directions; `landbridge cert` makes the files.");
+        out.text("cert", &tls.cert);
+        out.say("The key of it, mode 0600. It stays here.");
+        out.text("key", &tls.key);
+        out.say("The authority that vouches for this site, and for every peer that has no `ca` of its own.");
+        out.text("ca", &tls.ca);
     }
     for peer in &answers.peers {
         out.peer(peer);
@@ -201,8 +224,14 @@ impl Writer {
             self.value("relay", Value::Boolean(true));
         }
         self.condition("share", "this peer sees only these rows", peer.share.as_deref());
-        self.say("The secret that both sites show each other: the same at the peer, and nowhere else.");
-        self.text("token", peer.token.reveal());
+        if let Some(ca) = &peer.ca {
+            self.say("The authority that alone may vouch for it.");
+            self.text("ca", ca);
+        }
+        if let Some(token) = &peer.token {
+            self.say("The secret that both sites show each other: the same at the peer, and nowhere else.");
+            self.text("token", token.reveal());
+        }
     }
 
     fn section(&mut self, header: &str, comment: &str) {
@@ -280,6 +309,7 @@ mod tests {
                 share: Some("SHARED = 1".into()),
             }),
             listen: Some("127.0.0.1:7420".into()),
+            tls: None,
             peers: vec![
                 PeerAnswers {
                     name: "N".into(),
@@ -287,7 +317,8 @@ mod tests {
                     pull: true,
                     relay: true,
                     share: Some("SEVERITY < 3".into()),
-                    token: Secret::new(TOKEN),
+                    token: Some(Secret::new(TOKEN)),
+                    ca: None,
                 },
                 PeerAnswers {
                     name: "C".into(),
@@ -295,7 +326,8 @@ mod tests {
                     pull: false,
                     relay: false,
                     share: None,
-                    token: Secret::new("fedcba9876543210"),
+                    token: Some(Secret::new("fedcba9876543210")),
+                    ca: None,
                 },
             ],
         }
@@ -350,6 +382,21 @@ mod tests {
         answers.listen = None;
         answers.peers.clear();
         assert_same(&read(&render(&answers)), &answers);
+    }
+
+    #[test]
+    fn certificates_stand_in_the_place_of_a_token() {
+        let mut answers = answers();
+        let (cert, key, ca) = ("1.crt".into(), "1.key".into(), "ca.crt".into());
+        answers.tls = Some(TlsAnswers { cert, key, ca });
+        answers.listen = Some("0.0.0.0:7420".into());
+        answers.peers[0].url = Some("https://n.example:7420".into());
+        (answers.peers[0].token, answers.peers[0].ca) = (None, Some("b-ca.crt".into()));
+        let config = read(&render(&answers));
+        assert_same(&config, &answers);
+        let files: Vec<_> = config.tls_files().map(|file| file.display().to_string()).collect();
+        let inside = |file: &str| format!("/etc/bridge/{file}");
+        assert_eq!(files, ["1.crt", "1.key", "ca.crt", "b-ca.crt"].map(inside));
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn mapping() -> Mapping {
         fields: map(&[("author", "author")]),
         also: vec![],
         markers: None,
+        compact: false,
         problems: None,
         peers: BTreeMap::new(),
         phrases: vec!["copy in system".into()],
@@ -118,6 +119,32 @@ fn problems_are_read_and_where_they_are_created_inserted() {
 }
 
 #[test]
+fn markers_are_deleted_where_they_are_and_only_where_that_is_allowed() {
+    let mut m = mapping();
+    let deletes = |m: &Mapping| -> Vec<String> {
+        let needs = needs(m, &catalog(Vendor::Postgres, DESK)).tables.into_iter();
+        needs.filter(|(_, needs)| needs.delete).map(|(name, _)| name.to_string()).collect()
+    };
+    assert_eq!(deletes(&m), [""; 0]);
+    m.compact = true;
+    assert_eq!(deletes(&m), ["work"]);
+    m.markers = Some(TableName::plain("numbers"));
+    assert_eq!(deletes(&m), ["numbers"]);
+    m.markers = None;
+    m.source = Source::Statements(Statements {
+        read: "select no as work, ticket as problem, body as text from work".into(),
+        append: vec!["insert into work (ticket, body) values (:problem, :text)".into()],
+        work_from: "1".into(),
+        append_kind: AppendKind::default(),
+        text_encoding: None,
+        remove: vec!["delete from work where no = :work and ticket = :problem and body = :text".into()],
+    });
+    assert_eq!(deletes(&m), ["work"]);
+    m.compact = false;
+    assert_eq!(deletes(&m), [""; 0]);
+}
+
+#[test]
 fn statements_need_what_they_read_and_write() {
     let mut m = mapping();
     m.source = Source::Statements(Statements {
@@ -133,6 +160,7 @@ fn statements_need_what_they_read_and_write() {
         work_from: "currval('work_no_seq')".into(),
         append_kind: AppendKind::default(),
         text_encoding: None,
+        remove: vec![],
     });
     (m.within, m.share) = (None, Some("share".into()));
     m.also = vec!["delete from users where id = :problem".into()];

@@ -113,7 +113,8 @@ mod tests {
     use crate::mutants::MUTANTS;
 
     /// Within which bound each mistake shows. The shortest runs are short, so most of the bound is never looked at.
-    const SHOWS: [&str; MUTANTS.len()] = ["two", "reused-numbers", "chain", "reused-numbers", "two"];
+    /// The other mistakes are about folding markers, which no step does.
+    const SHOWS: [&str; 5] = ["two", "reused-numbers", "chain", "reused-numbers", "two"];
 
     #[test]
     fn every_mistake_is_refuted() {

@@ -121,12 +121,10 @@ impl Model for PlainMarker {
             }
             match &site.flight {
                 None if !site.unsent(peer).is_empty() => actions.push(Action::Prepare(at, peer)),
-                None => {}
-                Some(texts) => {
-                    if !state.network.iter().any(|message| is_of(message, at, texts)) || state.delays > 0 {
-                        actions.push(Action::GiveUp(at, peer));
-                    }
+                Some(texts) if state.delays > 0 || !state.network.iter().any(|message| is_of(message, at, texts)) => {
+                    actions.push(Action::GiveUp(at, peer));
                 }
+                None | Some(_) => {}
             }
             if state.crashes > 0 && site.flight.is_some() {
                 actions.push(Action::Crash(at));

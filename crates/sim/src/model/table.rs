@@ -14,7 +14,7 @@ use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::{Digest, ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
 use landbridge_flow::ports::{
-    Append, Body, Capabilities, Condition, Mode, NewProblem, ProblemRows, Shard, Store, Swept, Txn,
+    Append, Body, Capabilities, Condition, Mode, NewProblem, ProblemRows, Removal, Shard, Store, Swept, Txn,
 };
 
 use crate::executor::locked;
@@ -199,6 +199,10 @@ impl Txn for TableTxn {
 
     async fn create(&mut self, _problems: &[NewProblem]) -> Result<Vec<ProblemId>, StoreError> {
         Err(StoreError::Mapping("the model has one problem and creates none".into()))
+    }
+
+    async fn remove(&mut self, _rows: &[Removal]) -> Result<u64, StoreError> {
+        Err(StoreError::Mapping("the model deletes no markers".into()))
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {

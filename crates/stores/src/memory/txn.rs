@@ -8,7 +8,7 @@ use landbridge_core::entry::Row;
 use landbridge_core::message::{Code, Refusal};
 use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
-use landbridge_flow::ports::{Append, Body, Kind, Mode, NewProblem, ProblemRows, Shard, Txn};
+use landbridge_flow::ports::{Append, Body, Kind, Mode, NewProblem, ProblemRows, Removal, Shard, Txn};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Data, MemoryProblem, MemoryRow, MemoryStore};
@@ -20,8 +20,9 @@ pub(super) struct MemoryTxn {
     snapshot: Option<Arc<Data>>,
     appended: Vec<(ProblemId, WorkId, MemoryRow)>,
     created: Vec<(ProblemId, MemoryProblem)>,
+    removed: Vec<(ProblemId, WorkId)>,
     /// How many of each there were.
-    savepoints: Vec<(usize, usize)>,
+    savepoints: Vec<(usize, usize, usize)>,
     guards: Vec<OwnedMutexGuard<()>>,
     pinned: Vec<(ProblemId, WorkId)>,
 }
@@ -33,6 +34,7 @@ impl MemoryTxn {
             snapshot: (mode == Mode::Read).then(|| store.data().clone()),
             appended: Vec::new(),
             created: Vec::new(),
+            removed: Vec::new(),
             savepoints: Vec::new(),
             guards: Vec::new(),
             pinned: Vec::new(),
@@ -54,7 +56,16 @@ impl MemoryTxn {
         let data = self.data();
         let mut rows = data.tables.get(problem).cloned().unwrap_or_default();
         rows.extend(self.appended.iter().filter(|(p, ..)| p == problem).map(|(_, w, row)| (*w, row.clone())));
+        self.removed.iter().filter(|(p, _)| p == problem).for_each(|(_, work)| {
+            rows.remove(work);
+        });
         rows
+    }
+
+    /// Nobody else changes these rows until the end of the transaction.
+    fn pin(&mut self, rows: &[(ProblemId, WorkId)]) {
+        self.store.change(|data| data.pinned.extend(rows.iter().cloned()));
+        self.pinned.extend(rows.iter().cloned());
     }
 
     fn take(&self, append: &Append) -> Result<MemoryRow, StoreError> {
@@ -110,8 +121,7 @@ impl Txn for MemoryTxn {
 
     async fn bodies(&mut self, rows: &[(ProblemId, WorkId)]) -> Result<Vec<Option<Body>>, StoreError> {
         if self.snapshot.is_none() {
-            self.store.change(|data| data.pinned.extend(rows.iter().cloned()));
-            self.pinned.extend(rows.iter().cloned());
+            self.pin(rows);
         }
         let mut tables: BTreeMap<&ProblemId, BTreeMap<WorkId, MemoryRow>> = BTreeMap::new();
         let mut body = |(problem, work)| {
@@ -130,6 +140,19 @@ impl Txn for MemoryTxn {
             works.push(work);
         }
         Ok(works)
+    }
+
+    async fn remove(&mut self, rows: &[Removal]) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for Removal { problem, work, text } in rows {
+            if self.table(problem).get(work).is_some_and(|row| row.text == *text) {
+                // Nobody else touches a row that a transaction deleted and that is not committed yet.
+                self.pin(&[(problem.clone(), *work)]);
+                self.removed.push((problem.clone(), *work));
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {
@@ -154,12 +177,13 @@ impl Txn for MemoryTxn {
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.savepoints.push((self.appended.len(), self.created.len()));
+        self.savepoints.push((self.appended.len(), self.created.len(), self.removed.len()));
         Ok(())
     }
 
     async fn rollback_to(&mut self) -> Result<(), StoreError> {
-        let (appended, created) = self.savepoints.pop().unwrap_or_default();
+        let (appended, created, removed) = self.savepoints.pop().unwrap_or_default();
+        self.removed.truncate(removed);
         let undone = self.appended.split_off(appended);
         self.created.truncate(created);
         self.store.release(&undone);
@@ -173,11 +197,15 @@ impl Txn for MemoryTxn {
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         let (appended, created) = (std::mem::take(&mut self.appended), std::mem::take(&mut self.created));
+        let removed = std::mem::take(&mut self.removed);
         self.store.change(|data| {
             data.problems.extend(created);
             for (problem, work, row) in appended {
                 data.reserved.remove(&(problem.clone(), work));
                 data.tables.entry(problem).or_default().insert(work, row);
+            }
+            for (problem, work) in removed {
+                data.tables.get_mut(&problem).map(|rows| rows.remove(&work));
             }
         });
         Ok(())

@@ -104,7 +104,9 @@ fn server(e: &ServerError, database: &str, table: Option<&Table>) -> StoreError 
         }
         // A Galera node that is not in its cluster now answers 1047.
         1047 => StoreError::Gone(said()),
-        1205 | 1213 | 1020 | 1614 | 1615 | 1412 | 3058 | 3101 | 3572 => StoreError::Busy(said()),
+        // 1020: a row was changed since the snapshot.
+        1213 | 1020 | 1614 | 3058 => StoreError::Deadlock(said()),
+        1205 | 1615 | 1412 | 3101 | 3572 => StoreError::Busy(said()),
         1021 | 1114 => StoreError::Full(said()),
         // Other errors of files carry the system's number in their words.
         _ if e.message.contains("Errcode: 28") || e.message.contains("errno: 28") => StoreError::Full(said()),

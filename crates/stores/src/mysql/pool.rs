@@ -30,6 +30,8 @@ pub(super) struct Answer {
     pub(super) rows: Vec<Vec<Value>>,
     /// The first number that an auto-increment gave out; 0 where none did.
     pub(super) inserted: u64,
+    /// How many rows were appended, changed or deleted.
+    pub(super) affected: u64,
 }
 
 /// A connection.
@@ -63,11 +65,11 @@ impl Session {
         let bound = if bound.is_empty() { Params::Empty } else { Params::Positional(bound) };
         let mut result = self.conn.exec_iter(sql, bound).await?;
         let columns = result.columns().unwrap_or_default();
-        let inserted = result.last_insert_id().unwrap_or(0);
+        let (inserted, affected) = (result.last_insert_id().unwrap_or(0), result.affected_rows());
         let rows: Vec<Row> = result.collect().await?;
         let rows = rows.into_iter().map(Row::unwrap).collect();
         result.drop_result().await?;
-        Ok(Answer { columns, rows, inserted })
+        Ok(Answer { columns, rows, inserted, affected })
     }
 
     /// Runs statements of the adapter's own, without values.

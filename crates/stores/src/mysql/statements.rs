@@ -233,6 +233,36 @@ pub(super) fn bodies(m: &Mapping, found: &Found, count: usize, pinned: bool) -> 
     )
 }
 
+/// Deletes `count` rows, each bound as problem, number and text, where they are still that. Texts are compared byte by
+/// byte.
+fn remove_from(
+    table: &str,
+    class: &IdClass,
+    [problem, work, text]: [&str; 3],
+    form: &TextForm,
+    count: usize,
+) -> String {
+    let same = match form {
+        TextForm::Bytes => format!("{text} = cast(? as binary)"),
+        _ => format!("cast(convert({text} using utf8mb4) as binary) = cast(? as binary)"),
+    };
+    let one = format!("{problem} = {} and {work} = ? and {same}", class.holder());
+    format!("delete from {table}\nwhere ({})", vec![one; count.next_power_of_two()].join("\n   or "))
+}
+
+/// Deletes markers of the history.
+pub(super) fn remove(m: &Mapping, found: &Found, count: usize) -> String {
+    let Names { table, problem, work, text } = Names::of(m);
+    remove_from(&table, &found.problem, [&problem, &work, &text], &found.text, count)
+}
+
+/// Deletes markers from a table of their own.
+pub(super) fn remove_markers(name: &TableName, found: &Found, count: usize) -> String {
+    let of = |c: &str| column(&name.name, c);
+    let (problem, number, text) = (of("problem"), of("number"), of("text"));
+    remove_from(&table(name), &found.marker_problem, [&problem, &number, &text], &found.marker_text, count)
+}
+
 /// The shared columns of `count` rows as they are kept, whether they belong to the history or not.
 pub(super) fn kept(m: &Mapping, found: &Found, columns: &[&str], count: usize) -> String {
     let names = Names::of(m);

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
-use landbridge_flow::ports::{Append, Body, Condition, Mode, NewProblem, ProblemRows, Shard, Swept, Txn};
+use landbridge_flow::ports::{Append, Body, Condition, Mode, NewProblem, ProblemRows, Removal, Shard, Swept, Txn};
 
 use super::fault::Trouble;
 use super::pool::{Pool, Session};
 use super::schema::Table;
-use super::{Plan, append, problems, read, statements, values};
+use super::{Plan, append, problems, read, remove, statements, values};
 
 pub(super) struct MysqlTxn {
     pool: Arc<Pool>,
@@ -163,6 +163,13 @@ impl Txn for MysqlTxn {
         self.for_writing()?;
         let (session, plan) = self.enter()?;
         let done = append::append(session, &plan, rows).await;
+        self.leave_table(done, plan.found.history.as_ref())
+    }
+
+    async fn remove(&mut self, rows: &[Removal]) -> Result<u64, StoreError> {
+        self.for_writing()?;
+        let (session, plan) = self.enter()?;
+        let done = remove::remove(session, &plan, rows).await;
         self.leave_table(done, plan.found.history.as_ref())
     }
 

@@ -38,7 +38,8 @@ fn of_server(db: &DbError, at: &str) -> StoreError {
     let said = format!("{at}: {} ({code})", said(db));
     let in_function = db.where_().is_some_and(|context| context.contains("PL/") || context.contains("SQL function"));
     match code {
-        "40P01" | "40001" | "55P03" | "55006" | "57014" => StoreError::Busy(said),
+        "40P01" | "40001" => StoreError::Deadlock(said),
+        "55P03" | "55006" | "57014" => StoreError::Busy(said),
         "25006" => StoreError::ReadOnly(said),
         "53100" | "53200" => StoreError::Full(said),
         "53300" => StoreError::Gone(said),

@@ -231,6 +231,30 @@ pub(super) fn bodies(m: &Mapping, found: &Found, pinned: bool) -> String {
     )
 }
 
+/// Deletes the rows whose problems, numbers and texts are in the arrays `$1`, `$2` and `$3`, where they are still that.
+/// Texts are compared byte by byte.
+fn remove_from(table: &str, ids: &str, [problem, work, text]: [&str; 3]) -> String {
+    format!(
+        "delete from {table}\nusing unnest({ids}, $2::pg_catalog.int8[], $3::pg_catalog.text[]) as \
+         landbridge(landbridge_problem, landbridge_work, landbridge_text)\nwhere {problem} = \
+         landbridge.landbridge_problem and {work} = landbridge.landbridge_work\n  and {text} collate \"C\" = \
+         landbridge.landbridge_text collate \"C\""
+    )
+}
+
+/// Deletes markers of the history.
+pub(super) fn remove(m: &Mapping, found: &Found) -> String {
+    let Names { source, problem, work, text, .. } = Names::of(m, found);
+    remove_from(&source, &array(1, &found.problem), [&compared(&problem, &found.problem), &work, &text])
+}
+
+/// Deletes markers from a table of their own.
+pub(super) fn remove_markers(name: &TableName, problem: &IdColumn) -> String {
+    let of = |c| column(&name.name, c);
+    let text = format!("{}::pg_catalog.text", of("text"));
+    remove_from(&table(name), &array(1, problem), [&compared(&of("problem"), problem), &of("number"), &text])
+}
+
 /// The texts of the markers whose numbers are in the array `$1`, from their own table.
 pub(super) fn marker_bodies(name: &TableName) -> String {
     let of = |c| column(&name.name, c);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
-use landbridge_flow::ports::{Append, Body, Mode, NewProblem, ProblemRows, Shard, Txn};
+use landbridge_flow::ports::{Append, Body, Mode, NewProblem, ProblemRows, Removal, Shard, Txn};
 use tokio_postgres::Row;
 
 use super::fault::{ends_connection, translate};
 use super::session::{Pool, Session, lock_params};
 use super::values::Params;
-use super::{Plan, append, problems, read, statements};
+use super::{Plan, append, problems, read, remove, statements};
 
 pub(super) struct PostgresTxn {
     pub(super) plan: Arc<Plan>,
@@ -169,6 +169,13 @@ impl Txn for PostgresTxn {
         let appended = append::append(self, rows).await;
         self.failed |= appended.is_err();
         appended
+    }
+
+    async fn remove(&mut self, rows: &[Removal]) -> Result<u64, StoreError> {
+        self.for_writing()?;
+        let removed = remove::remove(self, rows).await;
+        self.failed |= removed.is_err();
+        removed
     }
 
     async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {

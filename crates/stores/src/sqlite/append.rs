@@ -164,7 +164,7 @@ impl Problems {
 
 /// The id as rows of the history have it, else as the table of the problems has it, else as text. Only a column
 /// without a type leaves that open; any other turns the text into its own kind.
-fn stored_form(connection: &Connection, plan: &Plan, id: &ProblemId) -> Result<Value, Trouble> {
+pub(super) fn stored_form(connection: &Connection, plan: &Plan, id: &ProblemId) -> Result<Value, Trouble> {
     if plan.found.problem.untyped {
         for asked in plan.asks([id]) {
             let mut statement = connection.prepare_cached(&statements::stored_form(&plan.mapping))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use landbridge_core::WorkId;
 use landbridge_core::message::Code;
-use landbridge_flow::ports::{Append, Kind};
+use landbridge_flow::ports::{Append, Kind, Removal};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -55,6 +55,23 @@ pub(super) fn append(
         }
     }
     Ok(work.ok_or_else(|| refused(Code::Value, "[history] work_from gave a number that no row has"))?)
+}
+
+/// Deletes one marker. Whether the first statement changed anything.
+pub(super) fn remove(connection: &Connection, by: &Statements, problem: Value, row: &Removal) -> Result<bool, Trouble> {
+    let named: Named = [
+        ("problem".to_owned(), problem),
+        ("work".to_owned(), Value::Integer(row.work.get())),
+        ("text".to_owned(), Value::Text(row.text.clone())),
+    ]
+    .into();
+    let mut deleted = false;
+    for (at, sql) in by.remove.iter().enumerate() {
+        let before = connection.total_changes();
+        run(connection, sql, &named)?;
+        deleted |= at == 0 && connection.total_changes() > before;
+    }
+    Ok(deleted)
 }
 
 /// Runs one of the statements that follow the rows of a problem.

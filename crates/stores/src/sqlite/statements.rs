@@ -241,6 +241,32 @@ pub(super) fn append_marker(t: &TableName) -> String {
     )
 }
 
+/// Deletes the rows of the JSON array `?1`, each problem, number and text, that are still that.
+///
+/// The first condition finds them by an index; the second compares exactly, whatever the collation of a column is.
+fn remove_from(table: &str, [problem, work, text]: [&str; 3], by_number: bool) -> String {
+    let found = match by_number {
+        true => format!("{work} in (select value ->> 1 from json_each(?1))"),
+        false => format!("({problem}, {work}) in (select value ->> 0, value ->> 1 from json_each(?1))"),
+    };
+    format!(
+        "delete from {table}\nwhere {found}\n  and (cast({problem} as text) collate binary, {work}, cast({text} as text) \
+         collate binary)\n      in (select cast(value ->> 0 as text), value ->> 1, value ->> 2 from json_each(?1))"
+    )
+}
+
+/// Deletes markers of the history.
+pub(super) fn remove(m: &Mapping) -> String {
+    let Names { table, problem, work, text, .. } = Names::of(m);
+    remove_from(&table, [&problem, &work, &text], m.numbering() == Numbering::Generated)
+}
+
+/// Deletes markers from a table of their own.
+pub(super) fn remove_markers(t: &TableName) -> String {
+    let of = |c| column(&t.name, c);
+    remove_from(&quoted(&t.name), [&of("problem"), &of("number"), &of("text")], true)
+}
+
 /// The text, its transfer encoding and the shared columns of some rows. Where numbers are unique in the table, `?1` is a
 /// JSON array of them; otherwise an array of pairs of problem and number. Of a query, `?1` is a problem as in
 /// [`rows`] and `?2` a JSON array of its numbers.

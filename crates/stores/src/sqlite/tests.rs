@@ -103,6 +103,7 @@ fn mapping() -> Mapping {
         fields: BTreeMap::new(),
         also: vec![],
         markers: None,
+        compact: true,
         problems: None,
         peers: BTreeMap::new(),
         phrases: vec!["copy in system".into()],

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 use landbridge_flow::StoreError;
-use landbridge_flow::ports::{Append, Body, Mode, NewProblem, ProblemRows, Shard, Txn};
+use landbridge_flow::ports::{Append, Body, Mode, NewProblem, ProblemRows, Removal, Shard, Txn};
 use rusqlite::Connection;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::fault::Trouble;
 use super::lane::{Lane, Pool};
 use super::session::Session;
-use super::{Plan, append, problems, read};
+use super::{Plan, append, problems, read, remove};
 
 pub(super) struct SqliteTxn {
     pool: Arc<Pool>,
@@ -96,6 +96,12 @@ impl Txn for SqliteTxn {
         self.for_writing()?;
         let rows = rows.to_vec();
         self.run(move |connection, plan| append::append(connection, plan, &rows)).await
+    }
+
+    async fn remove(&mut self, rows: &[Removal]) -> Result<u64, StoreError> {
+        self.for_writing()?;
+        let rows = rows.to_vec();
+        self.run(move |connection, plan| remove::remove(connection, plan, &rows)).await
     }
 
     async fn find(&mut self, homes: &[ProblemName]) -> Result<Vec<Vec<ProblemId>>, StoreError> {

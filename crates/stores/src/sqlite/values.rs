@@ -41,6 +41,16 @@ pub(super) fn pairs_json(rows: &[(ProblemId, WorkId)], untyped: bool) -> String 
     }))
 }
 
+/// Rows to delete as a JSON array of arrays: problem, number, text.
+pub(super) fn removals_json<'r>(
+    rows: impl IntoIterator<Item = (&'r ProblemId, i64, &'r str)>,
+    untyped: bool,
+) -> String {
+    array(rows.into_iter().flat_map(|(problem, work, text)| {
+        forms(problem, untyped).into_iter().map(move |form| format!("[{},{work},{}]", json(&form), json_string(text)))
+    }))
+}
+
 /// Numbers as a JSON array.
 pub(super) fn works_json(works: impl IntoIterator<Item = i64>) -> String {
     array(works.into_iter().map(|work| work.to_string()))

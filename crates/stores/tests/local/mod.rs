@@ -91,6 +91,7 @@ impl OnDisk {
             work_from: "last_insert_rowid()".into(),
             append_kind: AppendKind { entry: "entry".into(), marker: "marker".into() },
             text_encoding: None,
+            remove: vec!["delete from NOTE where TICKET = :problem and NO = :work and BODY = :text".into()],
         };
         let mapping = Mapping {
             source: Source::Statements(statements),
@@ -159,6 +160,7 @@ fn mapping(numbering: Numbering) -> Mapping {
         fields: Default::default(),
         also: vec![],
         markers: None,
+        compact: true,
         problems: None,
         peers: [("N".parse().unwrap(), None), ("1".parse().unwrap(), None)].into(),
         phrases: vec!["copy in system".into()],

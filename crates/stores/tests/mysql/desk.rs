@@ -144,6 +144,7 @@ pub fn mapping<const I: usize, const M: usize>(
         fields: BTreeMap::new(),
         also: vec![],
         markers: None,
+        compact: true,
         problems: None,
         peers: BTreeMap::new(),
         phrases: vec!["copy in system".into()],

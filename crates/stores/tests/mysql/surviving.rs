@@ -83,9 +83,9 @@ async fn a_deadlock_ends_the_transaction_for_good() {
         app.query_drop("commit").await.unwrap();
     });
     let failed = txn.bodies(&[(p("b"), landbridge_core::WorkId::MIN)]).await;
-    assert!(matches!(failed, Err(StoreError::Busy(_))), "{failed:?}");
-    assert!(matches!(txn.append(&[entry("a", "alone")]).await, Err(StoreError::Busy(_))));
-    assert!(matches!(txn.commit().await, Err(StoreError::Busy(_))));
+    assert!(matches!(failed, Err(StoreError::Deadlock(_))), "{failed:?}");
+    assert!(matches!(txn.append(&[entry("a", "alone")]).await, Err(StoreError::Deadlock(_))));
+    assert!(matches!(txn.commit().await, Err(StoreError::Deadlock(_))));
     update.await.unwrap();
     assert_eq!(works(&read(&store, "a").await), [1]);
 }

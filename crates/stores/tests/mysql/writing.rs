@@ -220,6 +220,7 @@ async fn a_history_of_two_tables_is_read_and_appended_by_statements() {
         work_from: "last_insert_id()".into(),
         append_kind: AppendKind { entry: "answer".into(), marker: "note".into() },
         text_encoding: None,
+        remove: vec![],
     };
     let mapping = Mapping {
         source: Source::Statements(statements),

@@ -51,6 +51,7 @@ pub fn mapping(table: &str, numbering: Numbering) -> Mapping {
         fields: Default::default(),
         also: vec![],
         markers: None,
+        compact: true,
         problems: None,
         peers: [("N".parse().unwrap(), None), ("1".parse().unwrap(), None)].into(),
         phrases: vec!["copy in system".into()],

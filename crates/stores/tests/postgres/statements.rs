@@ -27,6 +27,7 @@ fn by_statements() -> Mapping {
         work_from: "currval('transactions_id_seq')".into(),
         append_kind: AppendKind { entry: "Correspond".into(), marker: "Comment".into() },
         text_encoding: Some("contentencoding".into()),
+        remove: vec![],
     };
     let mut m = mapping("x", Numbering::Generated);
     m.source = Source::Statements(statements);

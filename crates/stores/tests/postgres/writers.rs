@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge_core::WorkId;
-use landbridge_flow::StoreError;
+use landbridge_core::message::{Belief, Delivery, Entry};
+use landbridge_core::{Keyring, Scribe, WorkId};
+use landbridge_flow::accept::accept;
+use landbridge_flow::bridge::{PeerPolicy, Unobserved};
 use landbridge_flow::conformance::Harness;
 use landbridge_flow::ports::{Mode, Store};
+use landbridge_flow::{Bridge, StoreError};
 use landbridge_stores::Numbering;
 use landbridge_stores::postgres::{PostgresStore, writable};
 
@@ -87,6 +90,46 @@ async fn a_number_that_the_application_took_first_is_told_apart() {
     while server.query("taken", blocked) != [["1"]] {}
     app.batch_execute("commit").await.unwrap();
     waits.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_the_database_ends_because_of_a_deadlock_is_taken_at_the_next_try() {
+    let Some(server) = desk::server() else { return };
+    let desk = Desk::plain(&server, "deadlock", Numbering::PerProblem).await;
+    let (one, n): (landbridge_core::SiteName, landbridge_core::SiteName) = ("1".parse().unwrap(), "N".parse().unwrap());
+    let scribe = Scribe::new(one, "h", vec![], Keyring::new([1; 32]), None);
+    let peers = [(n.clone(), PeerPolicy::default())].into();
+    let bridge = Bridge::new("h", scribe, desk.store.clone(), peers, Arc::new(Unobserved));
+    let delivery = |problem: &str| Delivery {
+        names: [(n.clone(), id(problem))].into(),
+        home: None,
+        fields: Default::default(),
+        belief: Belief::default(),
+        entries: vec![Entry {
+            origin: "N/7".parse().unwrap(),
+            text: Some("from N".into()),
+            digest: None,
+            fields: Default::default(),
+            onward: true,
+        }],
+    };
+    let deliveries = [delivery("A"), delivery("B")];
+
+    // The application has the first number of B, and wants that of A when the bridge has it and waits for B's.
+    let app = application(&desk.url).await;
+    app.batch_execute("begin; insert into note (ticket, no, body) values ('B', 1, 'app')").await.unwrap();
+    let from = n.clone();
+    let accepted = tokio::spawn(async move { accept(&bridge, &from, &deliveries).await });
+    let blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    while server.query("deadlock", blocked) != [["1"]] {}
+    app.batch_execute("insert into note (ticket, no, body) values ('A', 1, 'app'); commit").await.unwrap();
+    let receipts = accepted.await.unwrap().unwrap();
+    assert!(receipts.iter().all(|receipt| receipt.holds.contains(&"N/7".parse().unwrap())), "{receipts:?}");
+    for problem in ["A", "B"] {
+        let texts: Vec<_> = desk.table(&id(problem)).await.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts[..2], ["app", "from N"], "{texts:?}");
+        assert_eq!(texts.len(), 3, "and one marker: {texts:?}");
+    }
 }
 
 #[tokio::test]

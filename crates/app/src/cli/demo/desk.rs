@@ -105,7 +105,8 @@ impl Desk {
             pull: false,
             relay: false,
             share: None,
-            token: token.clone(),
+            token: Some(token.clone()),
+            ca: None,
         };
         let text = render(&plan.answers(listen, peer));
         private(&desk.config, &text).map_err(|e| unwritable(&desk.config, &e))?;
@@ -196,6 +197,7 @@ impl Plan {
             history,
             problem: Some(problem),
             listen: Some(listen.to_string()),
+            tls: None,
             peers: vec![peer],
         }
     }

@@ -20,13 +20,15 @@ x = 1"),
 fn what_a_later_version_brings_is_not_called_unknown() {
     let later = |words: &str| format!("{words} comes with a later version of Landbridge; take it out");
     for (text, expected) in [
-        (and("[listen.tls]\ncert = \"1.crt\""), "19:9: `tls` in [listen] (TLS between sites)"),
         (and("[pages]\naddress = \"127.0.0.1:1\""), "19:2: `pages` (the operator's pages)"),
         (and("[hooks]\nafter_commit = \"x\""), "19:2: `hooks` (a command after a commit)"),
-        (and("[audit]"), "19:2: `audit` (an audit log)"),
     ] {
         assert_fault(&text, &later(expected));
     }
+    assert_fault(
+        &and("[listen.tls]\ncert = \"1.crt\""),
+        "19:9: unknown key `tls` in [listen]; it belongs at the top of the file",
+    );
     assert_fault(
         &with("url = \"sqlite", "url = \"odbc:DSN=hunter2\""),
         "4:7: ODBC comes with a later version of Landbridge; write `url = \"sqlite:FILE\"`, \

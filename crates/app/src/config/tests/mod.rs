@@ -8,7 +8,7 @@ use landbridge_flow::Pairing;
 use landbridge_stores::mapping::{Numbering, ProblemTable, Source};
 use landbridge_stores::{Database, TableName};
 
-use super::checked::{Limits, Pace};
+use super::checked::{Limits, Pace, WATCH_DEFAULT};
 use super::keys::{Key, ROOT, Shape};
 use super::*;
 
@@ -132,6 +132,9 @@ fn the_example_has_every_known_key_and_no_fault() {
     let other = good(&format!("site = \"1\"\nkey_file = \"k\"\n{}", alternative()));
     assert!(matches!(other.database, Database::Postgres(_)) && other.password_file.is_some());
     assert!(other.mapping.statements().is_some() && other.mapping.markers.is_some());
+    let tls = other.tls.as_ref().unwrap();
+    assert_eq!((tls.warn, tls.watch), (WARN_DEFAULT, WATCH_DEFAULT));
+    assert!(other.peers[0].token.is_none() && other.peers[0].ca.is_some());
     fn covers(tables: &[&toml::Table], keys: &[Key], section: &str) {
         for key in keys {
             let values: Vec<&toml::Value> = tables.iter().filter_map(|table| table.get(key.name)).collect();
@@ -144,7 +147,8 @@ fn the_example_has_every_known_key_and_no_fault() {
                 }
                 Shape::Tables(keys) => {
                     let all = values.iter().filter_map(|v| v.as_array()).flatten();
-                    all.for_each(|t| covers(&[t.as_table().unwrap()], keys, &format!("{name}.")));
+                    let tables: Vec<_> = all.map(|table| table.as_table().unwrap()).collect();
+                    covers(&tables, keys, &format!("{name}."));
                 }
                 _ => {}
             }
@@ -178,7 +182,7 @@ batch_entries_max = 0
     let expected = "\
 landbridge.toml:1:1: `key_file` is missing at the top of the file; write `key_file = \"landbridge.key\"`; `landbridge init` makes the file
 landbridge.toml:1:8: \"one site\" is no name of a site; write 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit
-landbridge.toml:2:1: unknown key `frobnicate`; what may stand here is `site`, `key_file`, `database`, `history`, `problem`, `markers`, `listen`, `peer`, `pace`, `limits`
+landbridge.toml:2:1: unknown key `frobnicate`; what may stand here is `site`, `key_file`, `database`, `history`, `problem`, `markers`, `listen`, `tls`, `peer`, `pace`, `limits`, `audit`
 landbridge.toml:4:7: `url` names a kind of database that is not known; write `url = \"sqlite:FILE\"`, \"postgres://USER@HOST/DATABASE\" or \"mysql://USER@HOST/DATABASE\"
 landbridge.toml:5:1: `name` is missing in [history]; write `name = \"work_history\"`, the same at all sites
 landbridge.toml:6:1: unknown key `shre` in [history]; did you mean `share`?
@@ -205,7 +209,7 @@ fn an_empty_file_says_what_a_file_must_have() {
 #[test]
 fn the_environment_is_read_and_never_shown() {
     let config = good(&with("token", "token = \"${LANDBRIDGE_TOKEN_N}\""));
-    assert_eq!(config.peers[0].token.reveal(), TOKEN);
+    assert_eq!(config.peers[0].token.as_ref().unwrap().reveal(), TOKEN);
     assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
     assert_fault(
         &with("table", "table = \"a ${MISSING}\""),

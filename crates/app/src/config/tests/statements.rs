@@ -169,6 +169,33 @@ fn markers_may_have_a_table_of_their_own() {
 }
 
 #[test]
+fn markers_may_be_deleted_only_where_that_is_written() {
+    let mapping = |lines: &str| good(&and(&format!("[markers]\n{lines}"))).mapping;
+    assert!(
+        !good(&and("")).mapping.compact && !mapping("table = \"m\"").compact && !mapping("compact = false").compact
+    );
+    let both = mapping("table = \"m\"\ncompact = true");
+    assert_eq!((both.compact, both.markers), (true, Some(TableName::plain("m"))));
+    assert!(mapping("compact = true").may_remove().is_ok() && mapping("compact = false").may_remove().is_err());
+
+    // Statements have to say how.
+    let by = |remove: &str| format!("{STATEMENTS}{remove}\n[markers]\ncompact = true\n");
+    assert!(good(&by("")).mapping.may_remove().unwrap_err().contains("does not say how"));
+    let first = "delete from notes where id = :work and ticket = :problem and body = :text";
+    let log = "delete from log where note = :work";
+    assert!(good(&by(&format!("remove = [\"{first}\", \"{log}\"]"))).mapping.may_remove().is_ok());
+    for (remove, missing) in [
+        ("delete from notes where id = :work and ticket = :problem", "statement 1 of `remove` does not use `:text`"),
+        ("delete from notes", "statement 1 of `remove` does not use `:problem`"),
+    ] {
+        let said = faults(&by(&format!("remove = [\"{remove}\"]"))).join("\n");
+        assert!(said.contains(missing) && said.contains("it would delete other rows"), "{said}");
+    }
+    let said = faults(&by(&format!("remove = [\"{first}\", \"delete from log\", \"{log} and x = :site\"]"))).join("\n");
+    assert!(said.contains("statement 2 of `remove` does not use `:work`") && said.contains(":site"), "{said}");
+}
+
+#[test]
 fn problems_are_linked_and_created_only_where_that_is_written() {
     let problem = |lines: &str| and(&format!("[problem]\n{lines}"));
     let table = "table = \"T\"\nid = \"ID\"";

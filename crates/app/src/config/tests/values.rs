@@ -22,7 +22,13 @@ fn pauses_and_limits_have_units_and_bounds() {
     );
     assert_eq!(
         config.limits,
-        Limits { batch_entries_max: 1, batch_bytes_max: 4096, entry_bytes_max: 1024, batch_problems_max: 7 }
+        Limits {
+            batch_entries_max: 1,
+            batch_bytes_max: 4096,
+            entry_bytes_max: 1024,
+            batch_problems_max: 7,
+            ..Limits::default()
+        }
     );
     assert_eq!(good(&under("[database]", "busy = \"5s\"")).database.busy(), seconds(5));
 
@@ -209,7 +215,7 @@ fn peers_are_others_each_with_a_way_to_reach_it() {
         ),
         (
             and(&format!("{second}\nurl = \"http://127.0.0.1:7420\"")),
-            "22:7: the `url` of peer C is this bridge's own [listen] address; write `url = \"http://127.0.0.1:PORT\"`, for instance the near end of a tunnel",
+            "22:7: the `url` of peer C is this bridge's own [listen] address; write `url = \"https://HOST:PORT\"`, or for a bridge on this machine `url = \"http://127.0.0.1:PORT\"`",
         ),
         (
             and("relay_from = [\"C\", \"1\"]"),
@@ -225,19 +231,19 @@ fn peers_are_others_each_with_a_way_to_reach_it() {
         ),
         (
             with("url = \"http", "url = \"https://n.example:7420\""),
-            "17:7: the `url` of peer N is https, and TLS between sites comes with a later version of Landbridge; write `url = \"http://127.0.0.1:PORT\"`, for instance the near end of a tunnel",
+            "17:7: the `url` of peer N is https, and there is no [tls]; write a section `[tls]` with `cert`, `key` and `ca`; `landbridge cert --help` says how they are made",
         ),
         (
             with("url = \"http", "url = \"http://n.example:7420\""),
-            "17:7: the `url` of peer N leads to another machine, and this version has no TLS; write `url = \"http://127.0.0.1:PORT\"`, for instance the near end of a tunnel",
+            "17:7: the `url` of peer N leads to another machine over plain HTTP, where others could hear and speak; write `url = \"https://HOST:PORT\"`, which needs a section `[tls]`",
         ),
         (
             with("url = \"http", "url = \"http://u:hunter2@127.0.0.1:1\""),
-            "17:7: the `url` of peer N has a user or a password in it; take them out; `token` is what the sites know each other by",
+            "17:7: the `url` of peer N has a user or a password in it; take them out; certificates or the `token` are what the sites know each other by",
         ),
         (
             with("address", "address = \"0.0.0.0:7420\""),
-            "14:11: `address` = \"0.0.0.0:7420\" can be reached from other machines, and this version has no TLS; write `address = \"127.0.0.1:7420\"`, and let other machines in through a tunnel",
+            "14:11: `address` = \"0.0.0.0:7420\" can be reached from other machines, and there is no [tls]; write a section `[tls]` with `cert`, `key` and `ca`; `landbridge cert --help` says how they are made; or write `address = \"127.0.0.1:7420\"`",
         ),
         (
             with("address", "address = \"localhost\""),
@@ -249,6 +255,31 @@ fn peers_are_others_each_with_a_way_to_reach_it() {
     }
     let alone = GOOD.split("[listen]").next().unwrap();
     assert_eq!(good(alone).notes(), ["there is no [[peer]], so nothing is exchanged with anybody"]);
+}
+
+const TLS: &str = "[tls]\ncert = \"1.crt\"\nkey = \"1.key\"\nca = \"ca.crt\"\n";
+
+#[test]
+fn with_tls_a_site_is_reached_from_anywhere_and_needs_no_token() {
+    let open = with("address", "address = \"0.0.0.0:7420\"").replace("http://127.0.0.1:7421", "https://n.example:7420");
+    let config = good(&format!("{}ca = \"b.crt\"\n{TLS}", open.replace(&format!("token = \"{TOKEN}\"\n"), "")));
+    assert_eq!(config.peers[0].url.as_deref(), Some("https://n.example:7420"));
+    assert_eq!((config.peers[0].token.as_ref(), config.peers[0].ca.as_deref()), (None, Some(Path::new("b.crt"))));
+    assert_eq!(config.tls.unwrap().warn, WARN_DEFAULT);
+    // On this machine plain HTTP stays possible, with a token.
+    assert!(good(&format!("{GOOD}{TLS}")).peers[0].token.is_some());
+    let without = with("token", "");
+    assert!(faults(&format!("{without}{TLS}"))[0].contains("`token` is missing in [[peer]]"));
+    for (text, expected) in [
+        (and("ca = \"b.crt\""), "19:6: peer N has `ca`, and there is no [tls]"),
+        (and(&TLS.replace("1.key", "landbridge.key")), "21:7: `key` in [tls] is the file that `key_file` names"),
+        (and(&TLS.replace("ca = \"ca.crt\"\n", "")), "19:1: `ca` is missing in [tls]"),
+        (and(&format!("{TLS}warn = \"1h\"")), "23:8: `warn` = \"1h\" is out of bounds"),
+        (and(&TLS.replace("\"1.crt\"", "\"\"")), "20:8: `cert` is not the name of a file"),
+    ] {
+        let found = faults(&text);
+        assert!(found.len() == 1 && found[0].contains(expected), "{expected}\n{found:#?}");
+    }
 }
 
 #[test]
@@ -265,5 +296,24 @@ fn a_token_is_a_secret_of_two_sites() {
         "21:9: the `token` of peer C is that of another peer too: each could speak as the other; write a token of its own \
          for each peer",
     );
-    assert_eq!(good(GOOD).peers[0].token.reveal(), TOKEN);
+    assert_eq!(good(GOOD).peers[0].token.as_ref().unwrap().reveal(), TOKEN);
+}
+
+#[test]
+fn a_record_is_a_file_of_its_own() {
+    let record = |text: &str| good(&and(text)).audit;
+    assert_eq!(good(&and("")).audit, None);
+    let kept = record("[audit]\nfile = \"egress.audit\"").unwrap();
+    assert!(kept.file.ends_with("egress.audit") && !kept.texts);
+    assert!(record("[audit]\nfile = \"/var/log/a\"\ntexts = true").unwrap().texts);
+    for (text, fault) in [
+        ("[audit]", "`file` is missing in [audit]"),
+        ("[audit]\nfile = \"\"", "[audit] `file` is not the name of a file"),
+        ("[audit]\nfile = \"landbridge.key\"", "is a file that this site needs for something else"),
+        ("[audit]\nfile = \"landbridge.toml.cache\"", "is a file that this site needs for something else"),
+        ("[audit]\nfile = \"a\"\ntext = true", "did you mean `texts`?"),
+    ] {
+        let found = faults(&and(text)).join("\n");
+        assert!(found.contains(fault), "{found}");
+    }
 }

@@ -90,6 +90,10 @@ impl Inspector<'_> {
             let own: Vec<&str> = rowwise::PARAMETERS.into_iter().filter(|p| at > 0 || *p != "work").collect();
             self.statement(&format!("[history] append, statement {}", at + 1), sql, &own, true).await?;
         }
+        for (at, sql) in mapped.remove.iter().enumerate().filter(|_| self.mapping.compact) {
+            let own = ["problem", "work", "text"];
+            self.statement(&format!("[history] remove, statement {}", at + 1), sql, &own, false).await?;
+        }
         let sql = rowwise::work_from(&mapped.work_from);
         self.statement("[history] work_from", &sql, &["problem", "text", "kind", "site"], true).await?;
         self.also().await

@@ -160,6 +160,10 @@ impl Inspector<'_> {
                 allowed.extend(&fields);
                 self.given(&format!("[history] append, statement {}", at + 1), sql, &allowed).await?;
             }
+            for (at, sql) in by.remove.iter().enumerate().filter(|_| m.compact) {
+                self.given(&format!("[history] remove, statement {}", at + 1), sql, &["problem", "work", "text"])
+                    .await?;
+            }
             self.given("[history] work_from", &statements::work_from(by), &["problem", "text", "kind", "site"]).await?;
         }
         Ok(())

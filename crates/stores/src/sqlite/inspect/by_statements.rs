@@ -28,6 +28,9 @@ impl Inspector<'_> {
                 known.push("work");
             }
         }
+        for (at, sql) in by.remove.iter().enumerate().filter(|_| self.mapping.compact) {
+            self.compiles(&format!("[history] remove, statement {}", at + 1), sql, &["problem", "work", "text"])?;
+        }
         if self.seen.inspection.faults.is_empty() {
             self.looks_up()?;
         }

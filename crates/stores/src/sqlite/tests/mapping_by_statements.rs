@@ -30,6 +30,7 @@ fn tracker(read: &str) -> Mapping {
             work_from: "last_insert_rowid()".into(),
             append_kind: AppendKind { entry: "Correspond".into(), marker: "Comment".into() },
             text_encoding: None,
+            remove: vec![],
         }),
         problem: "problem".into(),
         work: "work".into(),
