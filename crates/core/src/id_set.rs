@@ -25,7 +25,7 @@ pub enum IdSetError {
 }
 
 /// A set of work ids.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct IdSet(RangeSetBlaze<i64>);
 
@@ -167,7 +167,7 @@ impl From<IdSet> for String {
 }
 
 /// A set of origins: work ids by the site that wrote them.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<SiteName, IdSet>")]
 pub struct OriginSet(BTreeMap<SiteName, IdSet>);
 

@@ -1,5 +1,5 @@
 //! What a stranger, a careless person or a broken peer may put into a text or a message. The checks are the fuzz
-//! targets' own (`fuzz/src/lib.rs`); here they get a few thousand mutations of good input from a fixed seed, so that
+//! targets' own (`fuzz/src/checks.rs`); here they get a few thousand mutations of good input from a fixed seed, so that
 //! they run where no fuzzer is. `LANDBRIDGE_SOAK=1` makes a hundred times as many.
 //!
 //! Beside it the published test vectors of `docs/marker.md`, which another implementation has to read alike.
@@ -13,8 +13,12 @@ use landbridge_core::message::{Deliveries, MessageError, Pull, Push, Receipts, f
 use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::{Keyring, Ledger, Marker, ProblemId, Reading, Scribe, entry::Row};
 
-#[path = "../../../fuzz/src/lib.rs"]
+#[path = "../../../fuzz/src/checks.rs"]
 mod checks;
+#[path = "../../../fuzz/src/mutate.rs"]
+mod mutate;
+
+use mutate::mutations;
 
 const WORKED_EXAMPLE: &str = include_str!("../../../testdata/marker/worked-example.txt");
 const FORMS: &str = include_str!("../../../testdata/marker/forms.txt");
@@ -25,31 +29,20 @@ const MESSAGES: [&str; 4] = [
     include_str!("../../../fuzz/seeds/message/deliveries.json"),
 ];
 const IDS: [&str; 4] = ["1-2,4", "1-9223372036854775807", "3,5-7;1-9223372036854775807", "2,4,6-8;1,3,5-9"];
-const PARTS: [&str; 24] = [
-    "; seal ",
-    " from ",
-    " as ",
-    ": ",
-    "; ",
-    ", ",
-    " no 2",
-    "lost ",
-    "adopted ",
-    "stay ",
-    "\"",
-    "\\u0000",
-    "\\",
-    "/",
-    "-",
-    ",",
-    "0",
-    "9223372036854775807",
-    "9223372036854775808",
-    "{",
-    "}",
-    "null",
-    "ä",
-    "\u{a0}\n",
+const EXCHANGE: &str = include_str!("../../../fuzz/seeds/exchange/known.json");
+const COMPARISONS: [&str; 3] = [
+    include_str!("../../../fuzz/seeds/comparison/compare.json"),
+    include_str!("../../../fuzz/seeds/comparison/compared.json"),
+    include_str!("../../../fuzz/seeds/comparison/lost.json"),
+];
+const FORGED: &str = include_str!("../../../fuzz/seeds/receipts/forged.json");
+const VALUES: [&str; 6] = [
+    "2026-11-22 13:09:09.250+00\n2026-11-22T13:09:09.25Z",
+    "1.50\n15e-1",
+    "true\n1",
+    "\\x00ff10\n\\x00FF10",
+    "-0\n0.0",
+    "infinity\n007",
 ];
 
 /// The scribe of the site, the problem and the text of each line.
@@ -118,6 +111,40 @@ fn a_mutated_history_folds() {
 }
 
 #[test]
+fn a_mutated_delivery_is_taken_once_and_its_marker_says_so() {
+    mutations(&[MESSAGES[0], MESSAGES[3], EXCHANGE], 4000, |text| checks::exchange(text.as_bytes()));
+}
+
+#[test]
+fn what_a_peer_says_that_it_lost_changes_only_what_is_recorded_of_it() {
+    mutations(&COMPARISONS, 4000, |text| {
+        checks::message(text.as_bytes());
+        checks::comparison(text.as_bytes());
+    });
+}
+
+#[test]
+fn a_forged_receipt_marks_only_what_was_sent() {
+    mutations(&[MESSAGES[1], MESSAGES[2], FORGED], 4000, |text| checks::receipts(text.as_bytes()));
+}
+
+#[test]
+fn a_mutated_value_has_one_form() {
+    mutations(&VALUES, 4000, checks::value);
+}
+
+#[test]
+fn a_mutated_name_is_refused_or_reads_back() {
+    mutations(&["N/4711", "eu-1/a b/c", "1/9223372036854775807", "help.desk_2/ABC"], 2000, checks::name);
+}
+
+#[test]
+fn a_mutated_key_file_is_refused_without_being_quoted() {
+    let file = include_str!("../../../fuzz/seeds/key_file/two");
+    mutations(&[file], 2000, checks::key_file);
+}
+
+#[test]
 fn a_range_that_nobody_could_hold_costs_nothing_while_its_seal_does_not_verify() {
     let (scribe, problem, _) = lines(WORKED_EXAMPLE).next().unwrap();
     let all = "1-9223372036854775807";
@@ -137,7 +164,7 @@ fn a_range_that_nobody_could_hold_costs_nothing_while_its_seal_does_not_verify()
 fn excess(error: MessageError) -> Excess {
     match error {
         MessageError::Excess(excess) => excess,
-        other => panic!("{other}"),
+        other => unreachable!("{other}"),
     }
 }
 
@@ -181,55 +208,4 @@ fn what_a_later_version_says_beside_a_refusal_is_passed_over() {
         from_bytes::<Receipts>(text.as_bytes()).unwrap()
     };
     assert_eq!(said(r#","later":[1,{"a":[[]]},"x"]"#), said(""));
-}
-
-/// Calls `check` with `count` texts made of `good` ones by a few cuts, repetitions, swaps and insertions each.
-fn mutations(good: &[&str], count: usize, check: impl Fn(&str)) {
-    let count = if std::env::var_os("LANDBRIDGE_SOAK").is_some() { count * 100 } else { count };
-    good.iter().for_each(|text| check(text));
-    let mut dice = Dice(0x1d2b_3c4d_5e6f_7081);
-    for _ in 0..count {
-        let mut text: Vec<char> = good[dice.below(good.len())].chars().collect();
-        for _ in 0..=dice.below(4) {
-            mutate(&mut text, good, &mut dice);
-        }
-        let text: String = text.into_iter().collect();
-        check(&text);
-    }
-}
-
-fn mutate(text: &mut Vec<char>, good: &[&str], dice: &mut Dice) {
-    let (a, b) = (dice.below(text.len() + 1), dice.below(text.len() + 1));
-    let (from, to) = (a.min(b), a.max(b).min(a.min(b) + 12));
-    match dice.below(6) {
-        0 => drop(text.drain(from..to)),
-        1 => {
-            let again = text[from..to].to_vec();
-            text.splice(to..to, again);
-        }
-        2 => text[from..to].reverse(),
-        3 => {
-            let other: Vec<char> = good[dice.below(good.len())].chars().collect();
-            let start = dice.below(other.len() + 1);
-            text.splice(from..to, other.into_iter().skip(start).take(20));
-        }
-        4 => drop(text.splice(from..from, PARTS[dice.below(PARTS.len())].chars())),
-        _ => {
-            if let Some(c) = text.get_mut(from) {
-                *c = char::from(b' ' + dice.below(95) as u8);
-            }
-        }
-    }
-}
-
-/// Marsaglia's xorshift: the same texts on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n.max(1) as u64) as usize
-    }
 }

@@ -31,7 +31,7 @@ pub struct Due {
 }
 
 /// A batch of deliveries for one peer, and what the sender must remember of it until the receipts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Outgoing {
     /// One for each problem.
     pub deliveries: Vec<Delivery>,
@@ -43,7 +43,7 @@ pub struct Outgoing {
 }
 
 /// What the sender remembers of one delivery until the receipt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Memo {
     pub(crate) problem: ProblemId,
     pub(crate) believed: OriginSet,

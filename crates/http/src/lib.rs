@@ -9,6 +9,8 @@ mod body;
 pub mod certificate;
 pub mod client;
 pub mod guests;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod listener;
 pub mod quota;
 pub mod server;

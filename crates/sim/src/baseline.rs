@@ -67,10 +67,22 @@ pub enum Method {
     PlainMarker,
 }
 
+/// What a row has in it: an entry's text, or the site that a marker is for.
+pub type Content = Result<String, usize>;
+
+/// The plain marker's rule: of these rows, in ascending numbers, the entries after the last marker for `peer`.
+pub fn after_the_last_marker<'a>(
+    rows: impl DoubleEndedIterator<Item = (u64, &'a Content)> + Clone,
+    peer: usize,
+) -> Vec<u64> {
+    let last = rows.clone().rev().find(|(_, content)| **content == Err(peer)).map(|(n, _)| n);
+    let later = rows.filter(|(n, content)| content.is_ok() && last.is_none_or(|last| *n > last));
+    later.map(|(n, _)| n).collect()
+}
+
 #[derive(Debug, Clone)]
 struct Row {
-    /// An entry's text, or the site that a marker is for.
-    content: Result<String, usize>,
+    content: Content,
     /// The site's clock when the row was written.
     stamp: i64,
 }
@@ -154,11 +166,11 @@ pub fn play(plan: &Plan, method: Method) -> Tally {
 }
 
 impl Run<'_> {
-    fn row(&self, site: usize, content: Result<String, usize>) -> Row {
+    fn row(&self, site: usize, content: Content) -> Row {
         Row { content, stamp: self.now + self.sites[site].skew }
     }
 
-    fn append(&mut self, site: usize, content: Result<String, usize>) {
+    fn append(&mut self, site: usize, content: Content) {
         let row = self.row(site, content);
         let site = &mut self.sites[site];
         site.last += 1;
@@ -221,10 +233,10 @@ impl Run<'_> {
 
     fn unsent(&self, from: usize, to: usize) -> Vec<Row> {
         let site = &self.sites[from];
-        let rows: Vec<_> = match self.method {
+        let rows: Vec<&Row> = match self.method {
             Method::PlainMarker => {
-                let last = site.rows.iter().filter(|(_, row)| row.content == Err(to)).map(|(n, _)| *n).max();
-                site.rows.iter().filter(|(n, _)| last.is_none_or(|last| **n > last)).map(|(_, row)| row).collect()
+                let unsent = after_the_last_marker(site.rows.iter().map(|(n, row)| (*n, &row.content)), to);
+                unsent.iter().filter_map(|n| site.rows.get(n)).collect()
             }
             Method::TimeStamps => {
                 let since = self.sites[to].synchronised.get(&from).copied().unwrap_or(i64::MIN);

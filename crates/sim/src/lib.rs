@@ -8,6 +8,7 @@ pub mod compaction;
 pub mod executor;
 pub mod faults;
 pub mod invariants;
+pub mod model;
 pub mod mutants;
 pub mod names;
 pub mod network;

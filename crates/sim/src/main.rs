@@ -7,6 +7,7 @@ use std::thread;
 
 use clap::{Parser, Subcommand};
 use landbridge_sim::baseline::{Method, Tally, play as play_published};
+use landbridge_sim::model;
 use landbridge_sim::world::{Violation, Wrong};
 use landbridge_sim::{Plan, Report, World, run};
 
@@ -37,6 +38,18 @@ enum Verb {
         #[arg(long, default_value_t = 1000)]
         seeds: u64,
     },
+    /// Looks at every state that a few sites can reach, and prints what holds of all of them.
+    ///
+    /// Where the simulator plays long worlds by chance, this goes through all short ones: whatever people write, and
+    /// whatever is lost, repeated, overtaken or killed, within the bound. Without --bound: the bounds of `check`.
+    Model {
+        /// A bound by its name, or all of `check` or of `soak`. `list` names them.
+        #[arg(long, default_value = "check", conflicts_with = "baseline")]
+        bound: String,
+        /// Prints the shortest runs in which the published plain marker loses and doubles an entry.
+        #[arg(long)]
+        baseline: bool,
+    },
     /// Plays one world and prints its plan, what was written and all tables at the end.
     Show {
         /// Which.
@@ -52,7 +65,45 @@ fn main() -> ExitCode {
         Verb::Run { seeds, from, restored } => play(from, seeds, restored),
         Verb::Show { seed, restored } => show(plan(seed, restored)),
         Verb::Compare { seeds } => compare(seeds),
+        Verb::Model { baseline: true, .. } => plain_marker(),
+        Verb::Model { bound, .. } => look_at_all(&bound),
     }
+}
+
+fn plain_marker() -> ExitCode {
+    match model::plain_marker::stories() {
+        Some(stories) => {
+            print!("{stories}");
+            ExitCode::SUCCESS
+        }
+        None => {
+            eprintln!("the plain marker neither loses nor doubles an entry: the model of it is wrong");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn look_at_all(wanted: &str) -> ExitCode {
+    let bounds: Vec<_> = model::bounds::named(wanted).collect();
+    if bounds.is_empty() {
+        if wanted != "list" {
+            eprintln!("{wanted:?} is no bound. The bounds are check, soak, and:");
+        }
+        model::bounds::BOUNDS.iter().for_each(|bound| println!("{:20} {bound}", bound.name));
+        return if wanted == "list" { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    }
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut good = true;
+    for bound in bounds {
+        println!("{}: {bound}", bound.name);
+        let Some(findings) = model::look(*bound, Wrong::NOTHING, threads) else {
+            eprintln!("a site of this bound has no valid name");
+            return ExitCode::FAILURE;
+        };
+        print!("{findings}");
+        good &= findings.is_good();
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn compare(seeds: u64) -> ExitCode {

@@ -5,6 +5,8 @@ pub mod catalog;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub mod database;
 pub mod encoding;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod inspection;
 pub mod mapping;
 pub mod memory;

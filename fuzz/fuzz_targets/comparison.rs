@@ -1,0 +1,3 @@
+//! `landbridge_fuzz::comparison` with any bytes.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| landbridge_fuzz::comparison(bytes));

@@ -1,0 +1,3 @@
+//! `landbridge_fuzz::configuration` with any text.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|text: &str| landbridge_fuzz::configuration(text));
