@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use landbridge_core::message::{
     Beliefs, Code, Compare, Compared, Deliveries, Delivery, Entry, LossRecorded, Lost, Pull, Push, Receipt, Receipts,
-    Refusal, Refused, Verify, WIRE,
+    Refusal, Refused, Verify, WIRE, to_bytes,
 };
 use landbridge_core::{Bounds, Digest, ProblemId, SiteName};
 use thiserror::Error;
@@ -266,7 +266,10 @@ async fn pause_after(bridge: &Bridge, peer: &SiteName, failure: &Failure, backof
 pub struct Fetched {
     batch: Option<Digest>,
     receipts: Vec<Receipt>,
-    /// How many answers in a row had deliveries of which nothing was appended.
+    /// What the last answer had, where nothing of it was appended.
+    brought_nothing: Option<Digest>,
+    /// How many answers in a row had the same, of which nothing was appended. Others may well be known already: where sites
+    /// relay, most of what a peer hands out came by another way.
     fruitless: u32,
 }
 
@@ -307,11 +310,14 @@ pub async fn fetch_once(
         answer => answer.map_err(|failed| told(bridge, name, failed))?,
     };
     bridge.observer.event(&Event::PeerAnswered { peer: name });
-    let before = std::mem::take(last).fruitless;
+    let before = std::mem::take(last);
     let mut appended = 0;
     let receipts = accept_and_count(bridge, name, &answer.deliveries, &mut appended).await?;
-    let fruitless = if appended > 0 || answer.deliveries.is_empty() { 0 } else { before.saturating_add(1) };
-    *last = Fetched { batch: Some(answer.batch), receipts, fruitless };
+    let has = || Digest::of_bytes(&to_bytes(&answer.deliveries));
+    let brought_nothing = (appended == 0 && !answer.deliveries.is_empty()).then(has);
+    let is_again = brought_nothing.is_some() && brought_nothing == before.brought_nothing;
+    let fruitless = if is_again { before.fruitless.saturating_add(1) } else { 0 };
+    *last = Fetched { batch: Some(answer.batch), receipts, brought_nothing, fruitless };
     Ok(answer.deliveries.len())
 }
 

@@ -100,19 +100,18 @@ impl Outbox {
             self.refused.iter().filter(|(_, w)| w.until.is_some_and(is_ripe)).map(|(p, _)| p.clone()).collect();
         for problem in ripe {
             // What is tried again waits no more; how often it was refused is kept until it is known to be taken.
-            let mut wanted = OriginSet::new();
             if let Some(waiting) = self.refused.get_mut(&problem) {
                 (waiting.rows, waiting.until) = (IdSet::new(), None);
-                wanted = std::mem::take(&mut waiting.wanted);
             }
-            self.put(problem, wanted);
+            self.put(problem, OriginSet::new());
         }
         let next: Vec<_> = self.due.keys().filter(|p| !self.flying.contains(*p)).take(count).cloned().collect();
         let mut taken = BTreeMap::new();
         for problem in next {
-            let wanted = self.due.remove(&problem).unwrap_or_default();
+            let mut wanted = self.due.remove(&problem).unwrap_or_default();
             let mut waiting = IdSet::new();
             if let Some(refused) = self.refused.get(&problem) {
+                wanted.extend(&refused.wanted);
                 waiting.extend(&refused.rows);
                 waiting.extend(&refused.denied);
             }
@@ -156,11 +155,12 @@ impl Outbox {
         }
     }
 
-    /// Whether the peer asks for bodies again and again and takes nothing: then they wait with growing pauses.
+    /// Whether the peer asks for bodies again and again and neither takes nor refuses them: then the problem waits with growing
+    /// pauses, all of it, or what did not fit into the batch would go on without them.
     fn is_fruitless(&mut self, settled: &Settled, now: Duration) -> bool {
-        if settled.marked > 0 {
+        if settled.marked > 0 || !settled.refused.is_empty() {
             if let Some(waiting) = self.refused.get_mut(&settled.problem) {
-                waiting.fruitless = 0;
+                (waiting.fruitless, waiting.wanted) = (0, OriginSet::new());
             }
             return false;
         }
@@ -169,10 +169,12 @@ impl Outbox {
         }
         let waiting = self.waiting(&settled.problem);
         waiting.fruitless = waiting.fruitless.saturating_add(1);
+        // Kept here, since what is due may be forgotten where there is too much of it.
+        waiting.wanted.extend(&settled.wanted);
         if waiting.fruitless <= FRUITLESS_MAX {
             return false;
         }
-        waiting.wanted.extend(&settled.wanted);
+        waiting.rows = IdSet::all();
         waiting.until = Some(now.saturating_add(waiting.backoff.failed()));
         true
     }
@@ -311,6 +313,10 @@ mod tests {
         }
         outbox.settled(&wants, SECOND);
         assert!(outbox.take(SECOND, 9).is_empty());
+        outbox.touch(&problem("A"));
+        let all = outbox.take(SECOND, 9).remove(&problem("A")).unwrap().waiting;
+        assert_eq!(all, IdSet::all(), "nothing of it goes without them");
+        outbox.landed([problem("A")]);
         assert_eq!(outbox.next_retry(), Some(2 * SECOND));
         let due = outbox.take(2 * SECOND, 9).remove(&problem("A")).unwrap();
         assert!(due.wanted.contains(&"C/9".parse().unwrap()), "the bodies go with the next try");
@@ -319,6 +325,13 @@ mod tests {
         outbox.settled(&Settled { marked: 1, ..settled(&[]) }, 4 * SECOND);
         outbox.settled(&wants, 4 * SECOND);
         assert_eq!(outbox.take(4 * SECOND, 9).len(), 1, "what was taken at last is forgotten");
+        for _ in 0..9 {
+            outbox.settled(&wants, 4 * SECOND);
+            outbox.settled(&settled(&[("C/9", Code::Constraint)]), 4 * SECOND);
+        }
+        outbox.settled(&wants, 4 * SECOND);
+        let due = outbox.take(4 * SECOND, 9).remove(&problem("A")).unwrap();
+        assert_ne!(due.waiting, IdSet::all(), "what is refused with its body stops nothing else");
     }
 
     #[test]
