@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use landbridge_core::judge::{self, Deliverer, Outcome};
 use landbridge_core::message::{Code, Delivery, Receipt, Refusal, Refused};
 use landbridge_core::pairing::{Link, confirm, is_remembered, own_name};
-use landbridge_core::{Digest, ProblemId, ProblemName, SiteName, WorkId};
+use landbridge_core::{ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::append::append_cases;
 use crate::bridge::{Bridge, Event, PeerPolicy};
@@ -23,6 +23,7 @@ use crate::case::{Case, refuse};
 use crate::error::StoreError;
 use crate::pairing::{Target, create, learn_all_links, targets};
 use crate::ports::{Mode, NewProblem, ProblemRows, Txn};
+use crate::texts::digests;
 use crate::violation::Violation;
 
 /// How often a transaction is begun again, because somebody linked or created a problem meanwhile, or because the
@@ -349,28 +350,6 @@ async fn judge_all(
         }
     }
     Ok(())
-}
-
-/// The digests of the texts of these rows, of which each comes with its length. A peer may name any row that it may see, by
-/// a digest of a few bytes: no more of their texts than a batch has are in memory at once.
-async fn digests(
-    txn: &mut dyn Txn,
-    asked: &[((ProblemId, WorkId), u64)],
-    bytes_max: u64,
-) -> Result<Vec<Option<Digest>>, StoreError> {
-    let mut digests = Vec::with_capacity(asked.len());
-    let (mut some, mut bytes) = (Vec::new(), 0_u64);
-    for (at, (row, length)) in asked.iter().enumerate() {
-        some.push(row.clone());
-        bytes = bytes.saturating_add(*length);
-        let next = asked.get(at + 1).map_or(u64::MAX, |(_, length)| *length);
-        if bytes.saturating_add(next) > bytes_max {
-            let bodies = txn.bodies(&some).await?.into_iter();
-            digests.extend(bodies.map(|body| body?.text.as_deref().map(Digest::of)));
-            (some, bytes) = (Vec::new(), 0);
-        }
-    }
-    Ok(digests)
 }
 
 /// Tells once of the entries that the sender may not speak for. Those of this site itself are not among them: they may have

@@ -21,6 +21,7 @@ pub mod repair;
 pub mod send;
 pub mod settle;
 pub mod survey;
+mod texts;
 pub mod verify;
 pub mod violation;
 pub mod watch;

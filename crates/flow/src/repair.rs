@@ -5,7 +5,7 @@
 //! and no receipt is counted any more, so that the beliefs of the two sites agree again.
 
 use landbridge_core::message::{Lost, LostOf, Missing, WIRE};
-use landbridge_core::{Group, ProblemId, SiteName};
+use landbridge_core::{Bounds, Group, ProblemId, SiteName};
 
 use crate::append::{append_and_read_back, unless_taken};
 use crate::bridge::{Bridge, Event, shards};
@@ -87,7 +87,7 @@ async fn record_once(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: b
     let sides = sides(bridge, &problems, read);
     let views = || sides.iter().map(|side| side.view(bridge, peer)).zip(losses);
     let wanted = views().map(|(view, (_, missing))| view.lost_lookups(missing)).collect();
-    let digests = read_digests(txn.as_mut(), &sides, wanted).await?;
+    let digests = read_digests(bridge, txn.as_mut(), &sides, wanted).await?;
 
     let (mut appends, mut rows) = (Vec::new(), Vec::new());
     for ((view, (_, missing)), digests) in views().zip(&digests) {
@@ -127,7 +127,8 @@ pub async fn tell_lost(
     meant: bool,
 ) -> Result<Vec<u64>, Failure> {
     let mut rows = Vec::with_capacity(losses.len());
-    for some in losses.chunks(bridge.limits.batch_problems_max.max(1)) {
+    // No more than every peer takes in one message.
+    for some in losses.chunks(bridge.limits.batch_problems_max.clamp(1, Bounds::ANSWER.deliveries_max)) {
         let named = names(bridge, name, some).await?;
         let problems = some.iter().zip(named).map(|((_, lost), names)| LostOf { names, lost: lost.clone() }).collect();
         let (from, to, history) = (bridge.site().clone(), name.clone(), bridge.history.clone());

@@ -22,6 +22,7 @@ use crate::error::{PeerError, StoreError};
 use crate::exchange::Failure;
 use crate::ports::{Compares, Mode, ProblemRows, Txn};
 use crate::survey::{PAGE_PROBLEMS, page};
+use crate::texts;
 
 /// Problems of one comparison.
 const COMPARED_PROBLEMS_MAX: usize = 200;
@@ -357,6 +358,11 @@ impl Side {
         let relay = bridge.peers.get(peer).is_some_and(|policy| policy.relay);
         View { ledger: &self.ledger, rows: &self.read.rows, peer, relay }
     }
+
+    fn bytes_of(&self, work: WorkId) -> u64 {
+        let rows = &self.read.rows;
+        rows.binary_search_by_key(&work, |row| row.work).ok().and_then(|at| rows.get(at)).map_or(0, |row| row.bytes)
+    }
 }
 
 pub(crate) fn sides(bridge: &Bridge, problems: &[ProblemId], read: Vec<ProblemRows>) -> Vec<Side> {
@@ -373,22 +379,21 @@ async fn digests(
     theirs: &[Option<&Account>],
 ) -> Result<Vec<BTreeMap<WorkId, Digest>>, StoreError> {
     let wanted = sides.iter().zip(theirs).map(|(side, theirs)| side.view(bridge, peer).lookups(*theirs));
-    read_digests(txn, sides, wanted.collect()).await
+    read_digests(bridge, txn, sides, wanted.collect()).await
 }
 
-/// The digests of these rows' texts, all in one reading.
+/// The digests of these rows' texts.
 pub(crate) async fn read_digests(
+    bridge: &Bridge,
     txn: &mut dyn Txn,
     sides: &[Side],
     wanted: Vec<BTreeSet<WorkId>>,
 ) -> Result<Vec<BTreeMap<WorkId, Digest>>, StoreError> {
-    let rows: Vec<_> = sides
-        .iter()
-        .zip(&wanted)
-        .flat_map(|(side, rows)| rows.iter().map(|row| (side.ledger.problem().clone(), *row)))
-        .collect();
-    let mut bodies = if rows.is_empty() { vec![] } else { txn.bodies(&rows).await? }.into_iter();
-    let mut digest = |row| bodies.next().flatten().and_then(|body| body.text).map(|text| (row, Digest::of(&text)));
+    let row = |side: &Side, row: WorkId| ((side.ledger.problem().clone(), row), side.bytes_of(row));
+    let rows: Vec<_> =
+        sides.iter().zip(&wanted).flat_map(|(side, rows)| rows.iter().map(move |work| row(side, *work))).collect();
+    let mut read = texts::digests(txn, &rows, bridge.limits.batch_bytes_max).await?.into_iter();
+    let mut digest = |row| read.next().flatten().map(|digest| (row, digest));
     Ok(wanted.into_iter().map(|rows| rows.into_iter().filter_map(&mut digest).collect()).collect())
 }
 
