@@ -7,6 +7,7 @@ import struct
 import time
 
 PATIENCE = 60
+CONNECT_SECONDS = 20
 
 
 class Peer:
@@ -22,7 +23,9 @@ class Peer:
         self.facts = facts
 
     def connect(self, patience=PATIENCE):
-        stream = socket.create_connection(self.address, timeout=patience)
+        # On a busy machine a connection may take its time; what it is used for keeps its own patience.
+        stream = socket.create_connection(self.address, timeout=max(patience, CONNECT_SECONDS))
+        stream.settimeout(patience)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return stream
 

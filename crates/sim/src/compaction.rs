@@ -14,24 +14,16 @@ use landbridge_flow::compact::{CompactError, compact};
 use landbridge_flow::ports::{Append, Kind, Mode, Store};
 use landbridge_stores::memory::MemoryRow;
 
-use crate::executor::{Dice, locked};
+use crate::executor::locked;
 use crate::world::{Violation, World};
 
 /// What is remembered of it.
 #[derive(Default)]
 pub struct Compaction {
-    on: bool,
     /// Every marker that was ever seen in a problem of a site.
     seen: BTreeMap<(usize, ProblemId), BTreeSet<String>>,
     /// What the database did not delete.
     failed: Arc<Mutex<Vec<String>>>,
-}
-
-impl Compaction {
-    /// Every second world has it.
-    pub fn of(seed: u64) -> Self {
-        Self { on: Dice::new(seed ^ 0xf01d).one_in(2), ..Self::default() }
-    }
 }
 
 /// What comes of it now; nothing where it waits for somebody, and then it is given up.
@@ -45,7 +37,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 impl World {
     /// Somebody folds markers, or pastes one that was folded. False where nobody does.
     pub(crate) fn compact_or_paste(&mut self) -> Result<bool, Violation> {
-        if !self.compaction.on || !self.dice.one_in(4) {
+        if !self.plan.compacting || !self.dice.one_in(4) {
             return Ok(false);
         }
         let site = self.dice.below(self.stores.len());
@@ -72,7 +64,7 @@ impl World {
         if let Some(what) = locked(&self.compaction.failed).first() {
             return Err(Violation { invariant: "folding deletes what it folds (§9)", what: what.clone() });
         }
-        if !self.compaction.on {
+        if !self.plan.compacting {
             return Ok(());
         }
         for site in 0..self.stores.len() {

@@ -31,6 +31,8 @@ pub struct Plan {
     pub names: Names,
     /// How often a database is restored from a backup.
     pub restores: usize,
+    /// Operators fold markers, and people paste what was folded.
+    pub compacting: bool,
     /// How the sites are connected, for people.
     pub topology: &'static str,
 }
@@ -128,6 +130,7 @@ impl Plan {
             tree,
             names: [Names::Alike, Names::Alike, Names::Linked, Names::Created][dice.below(4)],
             restores: 0,
+            compacting: Dice::new(seed ^ 0xf01d).one_in(2),
             topology,
         };
         if plan.names == Names::Created {
@@ -152,7 +155,7 @@ impl Plan {
         for link in &mut plan.links {
             (link.relay, link.trusted, link.onward, link.level_below) = (true, true, true, None);
         }
-        (plan.calm, plan.rewriting, plan.only_writing) = (false, false, true);
+        (plan.calm, plan.rewriting, plan.only_writing, plan.compacting) = (false, false, true, false);
         plan.names = Names::Alike;
         plan
     }
@@ -163,6 +166,7 @@ impl Plan {
         let mut plan = Self::kind(seed);
         let dice = Dice::new(seed ^ 0xbac4);
         plan.restores = 1 + dice.below(3);
+        plan.compacting = Self::new(seed).compacting;
         if plan.sites.len() == 2 && dice.one_in(3) {
             plan.names = Names::Linked;
         }

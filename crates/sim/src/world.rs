@@ -187,7 +187,7 @@ impl World {
             script: Script::default(),
             clocks: plan.sites.iter().map(clock).collect(),
             told: Arc::default(),
-            compaction: Compaction::of(plan.seed),
+            compaction: Compaction::default(),
             backups: Backups::default(),
             repairing: Arc::default(),
             report: Report::default(),
