@@ -156,12 +156,12 @@ fn here(rows: &[Row], work: WorkId) -> Option<&Row> {
     rows.binary_search_by_key(&work, |row| row.work).ok().and_then(|at| rows.get(at))
 }
 
-/// The rows whose texts [`refuse_echoes`] and [`recognise`] need, besides those of [`lookups`]. `met`: whether the sender's
-/// belief is what this site knows.
-pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, met: bool) -> BTreeSet<WorkId> {
+/// The rows whose texts [`refuse_echoes`] and [`recognise`] need, besides those of [`lookups`]. `echoes`: whether the sender
+/// may not know what this site gave it.
+pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, echoes: bool) -> BTreeSet<WorkId> {
     let mut wanted = BTreeSet::new();
     let works = || rows.iter().map(|row| row.work);
-    if !met {
+    if echoes {
         wanted.extend(works().filter(|row| is_given(ledger, deliverer.from, *row)));
     }
     if deliverer.repair == Repair::Recognises {
@@ -170,9 +170,10 @@ pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, me
     wanted
 }
 
-/// Whether the sender holds the entry in `row` by this site's records and did not write it.
+/// Whether the sender holds the entry in `row` by this site's records, or held it and says that it lost it, and did not write
+/// it.
 fn is_given(ledger: &Ledger, from: &SiteName, row: WorkId) -> bool {
-    ledger.exchanged_row(from, row) && ledger.origin(row).site != *from
+    (ledger.exchanged_row(from, row) || ledger.lost_by(from, row)) && ledger.origin(row).site != *from
 }
 
 /// Whether no marker names `row`.
@@ -182,7 +183,8 @@ fn is_nameless(ledger: &Ledger, row: WorkId) -> bool {
 
 /// Refuses what is fresh and has the very text of something that this site gave the sender, where the sender's belief is not
 /// what this site knows: somebody deleted its markers, so that its copies look like its own entries, and the whole history
-/// would come back. Where a person really wrote the same text, the next delivery has the right belief.
+/// would come back. The same while the sender says that it lost something: it is about to recognise it. Where a person really
+/// wrote the same text, a later delivery has the right belief.
 pub fn refuse_echoes(
     ledger: &Ledger,
     from: &SiteName,
@@ -377,8 +379,8 @@ mod tests {
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let (one, nobody) = (site("1"), BTreeSet::new());
         let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: Repair::Nothing };
-        assert!(more_lookups(&ledger, &rows, &deliverer, true).is_empty());
-        let looked_at = more_lookups(&ledger, &rows, &deliverer, false);
+        assert!(more_lookups(&ledger, &rows, &deliverer, false).is_empty());
+        let looked_at = more_lookups(&ledger, &rows, &deliverer, true);
         assert_eq!(looked_at, [id(1)].into());
         let texts = [(id(1), Digest::of("given"))].into();
         let entries = [entry("1/3", "given"), entry("1/4", "#given"), entry("1/5", "another"), entry("1/7", "of 1")];
@@ -395,7 +397,7 @@ mod tests {
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let (one, nobody) = (site("1"), BTreeSet::new());
         let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: Repair::Recognises };
-        let looked_at = more_lookups(&ledger, &rows, &deliverer, true);
+        let looked_at = more_lookups(&ledger, &rows, &deliverer, false);
         assert_eq!(looked_at, [id(1), id(3), id(4)].into());
         let texts = looked_at.into_iter().map(|row| (row, Digest::of(here[row.get() as usize - 1]))).collect();
         let entries = [entry("1/3", "of 1"), entry("1/4", "#of 1"), entry("1/5", "of 1"), entry("N/2", "of 1 too")];

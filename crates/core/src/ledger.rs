@@ -307,6 +307,11 @@ impl Ledger {
         contains(&self.lost, peer, row)
     }
 
+    /// Whether `peer` lost anything that it has not got again.
+    pub fn has_losses(&self, peer: &SiteName) -> bool {
+        self.lost.get(peer).is_some_and(|rows| !rows.is_empty())
+    }
+
     /// Whether `row` may not be passed on.
     pub fn stays(&self, row: WorkId) -> bool {
         self.stay.contains(row)

@@ -62,7 +62,7 @@ impl<'a> Case<'a> {
     pub(crate) fn judge(&mut self, bridge: &Bridge, deliverer: &Deliverer<'_>, texts: &BTreeMap<WorkId, Digest>) {
         let (rows, entries) = (&self.read.rows, &self.delivery.entries);
         self.verdicts = (bridge.decisions.judge)(&bridge.scribe, deliverer, &self.ledger, rows, texts, entries);
-        if !self.met(deliverer.from) {
+        if self.may_echo(deliverer.from) {
             judge::refuse_echoes(&self.ledger, deliverer.from, texts, entries, &mut self.verdicts);
         }
         if deliverer.repair == Repair::Recognises {
@@ -76,8 +76,13 @@ impl<'a> Case<'a> {
         self.outcomes = self.verdicts.iter().map(outcome).collect();
     }
 
+    /// Whether the sender may not know what this site gave it.
+    pub(crate) fn may_echo(&self, from: &SiteName) -> bool {
+        !self.met(from) || self.ledger.has_losses(from)
+    }
+
     /// Whether the sender's belief is what this site knows.
-    pub(crate) fn met(&self, from: &SiteName) -> bool {
+    fn met(&self, from: &SiteName) -> bool {
         Belief::of(&self.ledger.exchanged(from)) == self.delivery.belief
     }
 

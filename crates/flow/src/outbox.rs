@@ -110,8 +110,11 @@ impl Outbox {
         for problem in next {
             let mut wanted = self.due.remove(&problem).unwrap_or_default();
             let mut waiting = IdSet::new();
-            if let Some(refused) = self.refused.get(&problem) {
-                wanted.extend(&refused.wanted);
+            if let Some(refused) = self.refused.get_mut(&problem) {
+                // Once: where no receipt comes back, the next try asks again whether they are still wanted.
+                if refused.until.is_none() {
+                    wanted.extend(&std::mem::take(&mut refused.wanted));
+                }
                 waiting.extend(&refused.rows);
                 waiting.extend(&refused.denied);
             }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::is_soak;
 use super::site::{PASSWORD, Site, Sites, TOKEN, texts};
-use crate::kit::command::{DONE, PERSON};
+use crate::kit::command::{CONFIGURATION, DONE, PERSON};
 use crate::kit::server::{MariaDb, Postgres};
 use crate::kit::systems::{Kind, Sqlite, System};
 use crate::kit::wait::wait_until;
@@ -147,6 +147,12 @@ fn in_step(mut sites: Sites, many: Many) {
 
 /// The bridge's own markers become fewer while it runs; what the system shows besides is compared later.
 fn fold(site: &mut Site) {
+    if matches!(site.kind, Kind::Trac) {
+        // Trac numbers a ticket's comments by their rows, so its preset says nothing of taking one away.
+        let told = site.run(&["compact", "--min-markers", "1"]).ends(CONFIGURATION).err;
+        assert!(told.contains("does not say how"), "{told}");
+        return;
+    }
     let markers = |site: &mut Site| site.system.rows().matches("; seal ").count();
     let before = markers(site);
     let said = site.run(&["compact", "--min-markers", "1", "--json"]).ends(DONE).json();
