@@ -1,6 +1,6 @@
 //! Whether a certificate is to be believed: it names the site that is expected, the authority for that very site vouches
 //! for it, and it is good now. The same in both directions. Host names are not looked at, since the name of the site is
-//! the identity, and there are no lists of revoked certificates: a peer is removed by taking its [[peer]] section out.
+//! the identity, and there are no lists of revoked certificates: a peer is removed by taking its `[[peer]]` section out.
 
 use std::fmt;
 use std::net::SocketAddr;
