@@ -394,8 +394,8 @@ fn many_large_bodies_at_once_take_no_more_memory_than_one_peers_share() {
 fn whoever_says_nothing_or_half_of_something_keeps_nobody_out() {
     let house = House::new("hostile-crowd");
     let mut crowd = Hostile::start("crowd", &house.facts(json!({"connections": 300, "seconds": 20})));
-    let mut slow = Hostile::start("slow", &house.facts(json!({"bodies": 10, "heads": 40, "seconds": 45})));
     assert!(crowd.next()["standing"].as_u64().unwrap() > 100);
+    let mut slow = Hostile::start("slow", &house.facts(json!({"bodies": 10, "heads": 40, "seconds": 45})));
     slow.next();
     house.is_unharmed();
     let got = slow.next();

@@ -9,6 +9,8 @@ use rusqlite::Connection;
 pub(super) const VERSION: i64 = 3;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
+/// How long it is waited for where otherwise an operator's word would be lost.
+pub(super) const BUSY_FOR_A_PERSON: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
 create table if not exists refused_there (
@@ -35,9 +37,10 @@ create table if not exists reload (one integer primary key, wish integer, at int
 create table if not exists wish (number integer primary key autoincrement, what text not null, peer text, problem text);
 ";
 
-/// Opens the file to write, makes it where it is missing, and begins anew where it is damaged or of another form.
-pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
-    open_once(path).or_else(|e| match e.sqlite_error_code() {
+/// Opens the file to write, makes it where it is missing, and begins anew where it is damaged or of another form. Another
+/// process that writes is waited for as long as `busy`, now and later.
+pub(super) fn open(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
+    open_once(path, busy).or_else(|e| match e.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
             tracing::warn!("the cache {} is damaged and begun anew", path.display());
             for end in ["", "-wal", "-shm"] {
@@ -45,16 +48,16 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
                 file.push(end);
                 let _ = std::fs::remove_file(file);
             }
-            open_once(path)
+            open_once(path, busy)
         }
         _ => Err(e),
     })
 }
 
-fn open_once(path: &Path) -> rusqlite::Result<Connection> {
+fn open_once(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     private(path);
     let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(busy)?;
     connection.execute_batch("pragma journal_mode = wal; pragma synchronous = normal")?;
     let version: i64 = connection.query_row("pragma user_version", [], |r| r.get(0))?;
     let txn = connection.transaction()?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use landbridge_core::{ProblemId, SiteName};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::file::open;
+use super::file::{BUSY_FOR_A_PERSON, open};
 use super::learnt::Violated;
 
 /// Wishes that are kept.
@@ -29,7 +29,7 @@ pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rus
         Wish::Retry(peer) => (RETRY, peer.as_ref()),
         Wish::Reload => (RELOAD, None),
     };
-    let mut connection = open(path)?;
+    let mut connection = open(path, BUSY_FOR_A_PERSON)?;
     let txn = connection.transaction()?;
     let values = params![what, peer.map(SiteName::as_str), problem.map(ProblemId::as_str)];
     txn.execute("insert into wish (what, peer, problem) values (?1, ?2, ?3)", values)?;
@@ -41,7 +41,7 @@ pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rus
 
 /// These violations have been seen by a person.
 pub(super) fn acknowledge<'a>(path: &Path, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
-    let mut connection = open(path)?;
+    let mut connection = open(path, BUSY_FOR_A_PERSON)?;
     let txn = connection.transaction()?;
     for violated in seen {
         let peer = violated.peer.as_ref().map_or("", SiteName::as_str);

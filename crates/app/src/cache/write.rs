@@ -9,7 +9,7 @@ use landbridge_core::SiteName;
 use rusqlite::{Connection, Transaction, params};
 
 use super::Note;
-use super::file::open;
+use super::file::{BUSY, open};
 
 /// Rows of one table; the oldest go.
 const ROWS_MAX: i64 = 10_000;
@@ -71,7 +71,7 @@ struct Writer {
 
 impl Writer {
     fn open(path: &Path) -> rusqlite::Result<Self> {
-        Ok(Self { connection: open(path)?, diverged: HashSet::new(), version: -1 })
+        Ok(Self { connection: open(path, BUSY)?, diverged: HashSet::new(), version: -1 })
     }
 
     fn write(&mut self, notes: &[Note]) -> rusqlite::Result<()> {

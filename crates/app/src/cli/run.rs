@@ -51,6 +51,9 @@ pub struct RunArgs {}
 
 /// How often it is looked whether an operator wishes a reload.
 const WISHES_LOOK: Duration = Duration::from_millis(250);
+/// How long changed certificates have to stand still to be read; after so many looks they are read anyway.
+const STANDS_STILL: Duration = Duration::from_secs(1);
+const STANDS_STILL_TRIES: usize = 10;
 /// How often certificates that end soon are logged.
 const REMIND: Duration = Duration::from_hours(24);
 
@@ -80,9 +83,9 @@ pub async fn run(_args: &RunArgs, context: &Context) -> Result<Exit, Failure> {
             failure = running.daemon.failed() => break Err(failure),
             () = again.next() => Reason::Signal,
             number = reload_wished(&mut wishes, &mut look) => Reason::Wish(number),
-            () = look_later(&running.site.config) => {
+            has_changed = look_later(&running.site.config, &running.stamps) => {
                 running.remind();
-                if Stamps::of(&running.site.config) == running.stamps {
+                if !has_changed {
                     continue;
                 }
                 Reason::Files
@@ -186,12 +189,25 @@ fn is_same_peer(peer: &SiteName, before: &Config, now: &Config) -> bool {
     }
 }
 
-/// Returns when it is time to look at the files of `[tls]`; never without them.
-async fn look_later(config: &Config) {
-    match &config.tls {
-        Some(tls) => tokio::time::sleep(tls.watch).await,
-        None => std::future::pending().await,
+/// Returns when the files of `[tls]` have been looked at; never without them. Whether they have changed since `stamps`. They
+/// belong together and may be copied one after the other, so they count as changed once they have stood still for a while.
+async fn look_later(config: &Config, stamps: &Stamps) -> bool {
+    let Some(tls) = &config.tls else { return std::future::pending().await };
+    tokio::time::sleep(tls.watch).await;
+    let mut seen = Stamps::of(config);
+    if seen == *stamps {
+        return false;
     }
+    for _ in 0..STANDS_STILL_TRIES {
+        tokio::time::sleep(STANDS_STILL).await;
+        let now = Stamps::of(config);
+        if now == seen {
+            break;
+        }
+        seen = now;
+    }
+    // They may have been put back.
+    seen != *stamps
 }
 
 /// Returns the number of the last wish for a reload, as soon as there is one. `look` goes on where this future is dropped, or
