@@ -1,6 +1,8 @@
 //! What happens between a delivery and its receipt, and what appears where nobody looks any more: numbers given out
 //! again, rows changed, rows made public late, rows that come in below what was sent.
 
+use serde_json::json;
+
 use crate::kit::command::PERSON;
 use crate::kit::pair::Pair;
 use crate::kit::schema::{COMMENTS, HELPDESK, TICKETS};
@@ -30,6 +32,12 @@ fn a_number_given_out_again_while_its_receipt_travels_hides_no_entry() {
     assert_eq!(status["differs"]["count"], 1);
     assert_eq!(status["differs"]["first"][0]["origin"], "1/1");
     assert_eq!(pair.n.pending(), 0, "site N would send nothing of it back");
+
+    // Once they have looked, it stays in the table and no longer asks for them.
+    pair.n.run(&["status", "--acknowledge"]).ends(0);
+    let status = pair.n.run(&["status", "--json"]).ends(0).json();
+    assert_eq!((&status["differs"]["count"], &status["differs_unseen"]), (&json!(1), &json!(0)));
+    assert_eq!(status["differs"]["first"][0]["seen"], true);
 }
 
 #[test]

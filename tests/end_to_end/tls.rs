@@ -94,6 +94,9 @@ fn two_companies_exchange_over_mutual_tls_whoever_dials() {
             let mut entries = desk.entries("ABC");
             entries.sort();
             assert_eq!(entries, ["from A", "from B"], "{desk:?}");
+            wait_until("what the peer showed is noted", || {
+                desk.status()["certificates"].as_array().is_some_and(|all| all.len() == 4)
+            });
             let status = desk.status();
             // Its own, its authority's, the other's authority's, and the peer's as it showed it.
             let days: Vec<_> =

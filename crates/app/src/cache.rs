@@ -215,8 +215,12 @@ impl Cache {
     }
 
     /// An operator has seen these violations, and not what came since they were read.
-    pub fn acknowledge<'a>(&self, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
-        wishes::acknowledge(&self.path, seen)
+    pub fn acknowledge<'a>(
+        &self,
+        seen: impl IntoIterator<Item = &'a Violated>,
+        differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, String)>,
+    ) -> rusqlite::Result<()> {
+        wishes::acknowledge(&self.path, seen, differs)
     }
 
     /// The configuration was read again, for a wish or without one; `faults` kept it from being used.

@@ -45,8 +45,13 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Problems left alone because they have markers that do not verify.
     pub suspended: Listed<Suspended>,
-    /// Entries that are here more than once, with different texts.
+    /// Entries that are here more than once, with different texts; first those that nobody has acknowledged.
     pub differs: Listed<Differs>,
+    /// How many of these nobody has acknowledged.
+    pub differs_unseen: u64,
+    /// All of these.
+    #[serde(skip)]
+    pub unseen: Vec<Differs>,
     /// Rows that cannot be sent to anybody.
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
@@ -155,6 +160,15 @@ pub struct Differs {
     pub origin: Origin,
     /// The rows that it has here.
     pub rows: Vec<i64>,
+    /// Whether a person has said that these rows were seen.
+    pub seen: bool,
+}
+
+impl Differs {
+    /// Its rows as the cache keeps them.
+    pub fn rows_in_words(&self) -> String {
+        self.rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// What a peer lost of one problem.
@@ -206,7 +220,13 @@ impl Status {
         let certificates = certificates::all(&site.config, &learnt, certificate::now());
         let numbers = |rows: Vec<landbridge_core::WorkId>| rows.into_iter().map(|row| row.get()).collect::<Vec<_>>();
         let suspended = |(problem, rows)| Suspended { problem, rows: numbers(rows) };
-        let differs = |(problem, origin, rows)| Differs { problem, origin, rows: numbers(rows) };
+        let differs = seen.differs.into_iter().map(|(problem, origin, rows)| {
+            let mut differs = Differs { problem, origin, rows: numbers(rows), seen: false };
+            let key = (differs.problem.clone(), differs.origin.clone());
+            differs.seen = learnt.differs_seen.get(&key) == Some(&differs.rows_in_words());
+            differs
+        });
+        let (known, unseen): (Vec<_>, Vec<_>) = differs.partition(|differs| differs.seen);
         Ok(Self {
             site: site.name().clone(),
             history: site.config.history.clone(),
@@ -219,7 +239,9 @@ impl Status {
             markers: seen.markers,
             peers: peers.collect(),
             suspended: seen.suspended.into_iter().map(suspended).collect(),
-            differs: seen.differs.into_iter().map(differs).collect(),
+            differs: unseen.iter().cloned().chain(known).collect(),
+            differs_unseen: unseen.len() as u64,
+            unseen,
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
             record,
@@ -229,21 +251,27 @@ impl Status {
         })
     }
 
+    /// A person has seen what peers did against the rules, and what differs.
+    pub fn acknowledged(&mut self) {
+        self.peers
+            .iter_mut()
+            .flat_map(|peer| &mut peer.violations)
+            .chain(&mut self.strangers)
+            .for_each(|v| v.unseen = 0);
+        self.unseen.clear();
+        self.differs_unseen = 0;
+    }
+
     /// What peers and strangers did.
     pub fn violations(&self) -> impl Iterator<Item = &Violated> {
         self.peers.iter().flat_map(|peer| &peer.violations).chain(&self.strangers)
-    }
-
-    /// The same, to be changed.
-    pub fn violations_mut(&mut self) -> impl Iterator<Item = &mut Violated> {
-        self.peers.iter_mut().flat_map(|peer| &mut peer.violations).chain(&mut self.strangers)
     }
 
     /// 0: all in step. 1: something is pending and will go by itself. 6: something wants a person's eye.
     pub fn exit(&self) -> Exit {
         let peers = &self.peers;
         if peers.iter().any(PeerStatus::wants_a_person)
-            || self.suspended.count + self.differs.count + self.withheld.count > 0
+            || self.suspended.count + self.differs_unseen + self.withheld.count > 0
             || self.record.as_ref().is_some_and(|record| record.error.is_some())
             || self.certificates.iter().any(Dated::wants_a_person)
             || self.reload.is_some()
@@ -394,6 +422,8 @@ mod tests {
             peers: vec![peer],
             suspended: Listed::default(),
             differs: Listed::default(),
+            differs_unseen: 0,
+            unseen: vec![],
             withheld: Listed::default(),
             refused_here: Listed::default(),
             record: None,
@@ -433,6 +463,11 @@ mod tests {
         let mut suspended = status();
         suspended.suspended.count = 1;
         assert_eq!(suspended.exit(), Exit::Person);
+        let mut differs = status();
+        (differs.differs.count, differs.differs_unseen) = (2, 1);
+        assert_eq!(differs.exit(), Exit::Person);
+        differs.acknowledged();
+        assert_eq!((differs.exit(), differs.differs.count), (Exit::Done, 2));
     }
 
     #[test]

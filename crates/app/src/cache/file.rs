@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 /// How long it is waited for where otherwise an operator's word would be lost.
@@ -30,6 +30,8 @@ create table if not exists contact (
 create table if not exists violation (
   peer text not null, kind text not null, count integer not null, seen integer not null default 0,
   first integer not null, last integer not null, detail text not null, primary key (peer, kind));
+create table if not exists differs_seen (
+  problem text not null, origin text not null, rows text not null, primary key (problem, origin));
 create table if not exists unrecorded (why text not null);
 create table if not exists certificate (
   peer text primary key, seen integer not null, begins integer not null, ends integer not null, fingerprint text not null);

@@ -23,6 +23,8 @@ pub struct Learnt {
     pub lost_here: Vec<(SiteName, ProblemId, String)>,
     /// Rows that could not be sent in the last pass.
     pub withheld: Vec<Withheld>,
+    /// Entries with more than one text that an operator has seen, and the rows that they had then.
+    pub differs_seen: BTreeMap<(ProblemId, Origin), String>,
     /// Why what was to leave could last not be recorded, unless it could since.
     pub unrecorded: Option<String>,
     /// What was done against the protocol or the limits.
@@ -184,6 +186,11 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
         withheld: all(&txn, "select problem, row, why from withheld", |r| {
             Ok(Withheld { problem: parsed(r, 0)?, row: r.get(1)?, why: r.get(2)? })
         })?,
+        differs_seen: all(&txn, "select problem, origin, rows from differs_seen", |r| {
+            Ok(((parsed(r, 0)?, parsed(r, 1)?), r.get(2)?))
+        })?
+        .into_iter()
+        .collect(),
         unrecorded: all(&txn, "select why from unrecorded", |r| r.get(0))?.pop(),
         violated: all(&txn, "select peer, kind, count, seen, first, last, detail from violation", |r| {
             let (peer, violation): (String, Violation) = (r.get(0)?, parsed(r, 1)?);

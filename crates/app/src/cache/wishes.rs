@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use landbridge_core::{ProblemId, SiteName};
+use landbridge_core::{Origin, ProblemId, SiteName};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::file::{BUSY_FOR_A_PERSON, open};
@@ -39,8 +39,12 @@ pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rus
     Ok(number)
 }
 
-/// These violations have been seen by a person.
-pub(super) fn acknowledge<'a>(path: &Path, seen: impl IntoIterator<Item = &'a Violated>) -> rusqlite::Result<()> {
+/// These violations, and these entries with more than one text in these rows, have been seen by a person.
+pub(super) fn acknowledge<'a>(
+    path: &Path,
+    seen: impl IntoIterator<Item = &'a Violated>,
+    differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, String)>,
+) -> rusqlite::Result<()> {
     let mut connection = open(path, BUSY_FOR_A_PERSON)?;
     let txn = connection.transaction()?;
     for violated in seen {
@@ -49,6 +53,11 @@ pub(super) fn acknowledge<'a>(path: &Path, seen: impl IntoIterator<Item = &'a Vi
         let values = params![peer, violated.kind, count];
         txn.execute("update violation set seen = min(count, ?3) where peer = ?1 and kind = ?2", values)?;
     }
+    let mut note = txn.prepare("insert or replace into differs_seen (problem, origin, rows) values (?1, ?2, ?3)")?;
+    for (problem, origin, rows) in differs {
+        note.execute(params![problem.as_str(), origin.to_string(), rows])?;
+    }
+    drop(note);
     txn.commit()
 }
 

@@ -336,8 +336,19 @@ mod tests {
         let before = look();
         assert_eq!((before.len(), of_n(&before)), (2, ("receipt", 5, 5)));
         write_all(&folder.file(), vec![note(Some("N"))]);
-        acknowledge(&folder.file(), &before).unwrap();
+        acknowledge(&folder.file(), &before, []).unwrap();
         assert_eq!(of_n(&look()), ("receipt", 6, 1));
+    }
+
+    #[test]
+    fn entries_that_differ_are_seen_with_the_rows_that_they_have_and_a_daemon_that_starts_forgets_none() {
+        let folder = Folder::new("differs-seen");
+        let (problem, origin) = ("ABC".parse().unwrap(), "M/7".parse().unwrap());
+        acknowledge(&folder.file(), [], [(&problem, &origin, "7 9".to_owned())]).unwrap();
+        acknowledge(&folder.file(), [], [(&problem, &origin, "7 9 12".to_owned())]).unwrap();
+        write_all(&folder.file(), vec![Note::Begun { count: true }]);
+        let seen = read(&folder.file()).unwrap().differs_seen;
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [((problem, origin), "7 9 12".to_owned())]);
     }
 
     #[test]

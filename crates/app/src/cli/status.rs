@@ -30,7 +30,8 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 ///   suspended  problems with markers that do not verify: a lost key, a ticket merged into
 ///              another, a pasted marker. Nothing of them is sent until `landbridge disown`
 ///              or `landbridge rekey` frees them
-///   differs    entries that are here with more than one text; see `landbridge history`
+///   differs    entries that are here with more than one text; see `landbridge history`.
+///              `--acknowledge` says that you have seen them
 ///   withheld   rows that cannot be sent: too large, or no text
 ///   record     the record of what leaves (`[audit] file`) cannot be written: nothing leaves
 ///
@@ -47,10 +48,10 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
     after_long_help = "\
 Exit status:
   0  everything is in step   1  something is pending
-  6  something is refused, diverged, differs, suspended, paused or withheld, a certificate
-     ends soon or has ended, a new configuration is faulty and not used, the record of what
-     leaves cannot be written, or a peer violated the protocol or [limits] since that was
-     last acknowledged
+  6  something is refused, diverged, suspended, paused or withheld, a certificate ends soon
+     or has ended, a new configuration is faulty and not used, the record of what leaves
+     cannot be written, or since that was last acknowledged an entry differs or a peer
+     violated the protocol or [limits]
   3  wrong configuration     4  the database does not answer
 
 Example:
@@ -61,10 +62,10 @@ pub struct StatusArgs {
     #[arg(long)]
     json: bool,
 
-    /// Say that you have seen the violations so far
+    /// Say that you have seen the violations and the entries with more than one text so far
     ///
-    /// They stay in the tables, but what is shown now no longer makes the exit status 6. Everything else that wants a
-    /// person's eye does.
+    /// They stay in the tables, but what is there now no longer makes the exit status 6. Everything else that wants a
+    /// person's eye does, and so does another text of such an entry. Kept in the cache beside the configuration.
     #[arg(long)]
     acknowledge: bool,
 }
@@ -77,7 +78,8 @@ pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> 
     bar.finish_and_clear();
     let mut status = status?;
     if args.acknowledge {
-        site.cache.acknowledge(status.violations()).map_err(|e| {
+        let differs = status.unseen.iter().map(|d| (&d.problem, &d.origin, d.rows_in_words()));
+        site.cache.acknowledge(status.violations(), differs).map_err(|e| {
             let what = format!("it cannot be noted in {}.cache: {e}", site.config.path.display());
             Failure::new(Exit::Configuration, what, "give this user the right to write it, or delete it")
         })?;
@@ -88,7 +90,7 @@ pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> 
         say(&tables(&status, context.screen, now()))?;
     }
     if args.acknowledge {
-        status.violations_mut().for_each(|violated| violated.unseen = 0);
+        status.acknowledged();
     }
     Ok(status.exit())
 }
@@ -158,9 +160,14 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     let row = |s: &Suspended| vec![text(&s.problem), Cell::new(numbers(&s.rows), Tone::Bad)];
     section(&mut parts, screen, head, &status.suspended, row, &["problem", "rows that do not verify"]);
 
-    let head = ("Differs: here with more than one text", "`landbridge history PROBLEM` shows the texts.");
-    let row = |d: &Differs| vec![text(&d.problem), text(&d.origin), Cell::new(numbers(&d.rows), Tone::Bad)];
-    section(&mut parts, screen, head, &status.differs, row, &["problem", "entry", "rows"]);
+    let next =
+        "`landbridge history PROBLEM` shows the texts; `landbridge status --acknowledge` says that you have seen them.";
+    let head = ("Differs: here with more than one text", next);
+    let row = |d: &Differs| {
+        let (tone, seen) = if d.seen { (Tone::Plain, "yes") } else { (Tone::Bad, "no") };
+        vec![text(&d.problem), text(&d.origin), Cell::new(numbers(&d.rows), tone), Cell::new(seen, tone)]
+    };
+    section(&mut parts, screen, head, &status.differs, row, &["problem", "entry", "rows", "seen"]);
 
     let head = (
         "Withheld: cannot be sent",
