@@ -317,6 +317,20 @@ fn clip(sentence: &str) -> String {
     }
 }
 
+/// What is kept of a list of ranges, in bytes, and what stands behind one that goes on.
+const RANGES_BYTES_MAX: usize = 16_000;
+pub const GOES_ON: &str = " …";
+
+/// As many of these ranges as are kept. Each of them is whole, so that what is kept can be repaired; then the rest is told.
+pub fn clip_ranges(mut ranges: String) -> String {
+    if ranges.len() > RANGES_BYTES_MAX {
+        let end = ranges.get(..RANGES_BYTES_MAX).and_then(|kept| kept.rfind([',', ';'])).unwrap_or(0);
+        ranges.truncate(end);
+        ranges.push_str(GOES_ON);
+    }
+    ranges
+}
+
 /// A peer chooses problem ids, and a database what it says of its rows: neither may end a line of the log or act upon a
 /// terminal.
 fn in_a_line(text: &str) -> String {
@@ -362,7 +376,7 @@ impl Observer for Cache {
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
-                let missing = clip(&missing);
+                let missing = clip_ranges(missing);
                 self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: false });
             }
             Event::LostHere { peer, problem, missing } => {
@@ -370,6 +384,7 @@ impl Observer for Cache {
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("lost here of problem {problem}, and {peer} has it: {missing}"));
                 }
+                let missing = clip_ranges(missing);
                 self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: true });
             }
             Event::Verified { peer } => self.note(Note::Verified { peer: peer.clone() }),

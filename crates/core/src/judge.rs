@@ -202,14 +202,22 @@ pub fn refuse_echoes(
     }
 }
 
-/// Takes rows that no marker names for the fresh entries whose very texts they have, each for one.
-pub fn recognise(ledger: &Ledger, texts: &BTreeMap<WorkId, Digest>, entries: &[Entry], verdicts: &mut [Verdict]) {
+/// Takes rows that no marker names for the fresh entries whose very texts they have, each for one: rows that the sender may
+/// see anyway, and texts that it sends whole, since a digest can be guessed.
+pub fn recognise(
+    ledger: &Ledger,
+    rows: &[Row],
+    texts: &BTreeMap<WorkId, Digest>,
+    entries: &[Entry],
+    verdicts: &mut [Verdict],
+) {
     let mut nameless: BTreeMap<Digest, Vec<WorkId>> = BTreeMap::new();
-    for (row, digest) in texts.iter().rev().filter(|(row, _)| is_nameless(ledger, **row)) {
+    let may_see = |row: WorkId| is_nameless(ledger, row) && here(rows, row).is_some_and(|row| row.open);
+    for (row, digest) in texts.iter().rev().filter(|(row, _)| may_see(**row)) {
         nameless.entry(*digest).or_default().push(*row);
     }
     for (entry, verdict) in entries.iter().zip(verdicts) {
-        let fresh = matches!(verdict, Verdict::Fresh | Verdict::Wanted) && entry.origin.site != *ledger.site();
+        let fresh = *verdict == Verdict::Fresh && entry.text.is_some() && entry.origin.site != *ledger.site();
         let mut row = || nameless.get_mut(&entry.digest()?)?.pop();
         if let Some(row) = fresh.then(&mut row).flatten() {
             *verdict = Verdict::Recognised(row);
@@ -392,18 +400,26 @@ mod tests {
 
     #[test]
     fn a_row_whose_marker_is_gone_is_recognised_by_its_text_once() {
-        let here = ["of 1", "own", "of 1 too", "of 1", "copy in system 1: 2"];
+        let here = ["of 1", "own", "of 1 too", "of 1", "copy in system 1: 2", "internal"];
         let (scribe, rows) = (scribe(), rows(&here));
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let (one, nobody) = (site("1"), BTreeSet::new());
         let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: Repair::Recognises };
         let looked_at = more_lookups(&ledger, &rows, &deliverer, false);
-        assert_eq!(looked_at, [id(1), id(3), id(4)].into());
+        assert_eq!(looked_at, [id(1), id(3), id(4), id(6)].into());
         let texts = looked_at.into_iter().map(|row| (row, Digest::of(here[row.get() as usize - 1]))).collect();
-        let entries = [entry("1/3", "of 1"), entry("1/4", "#of 1"), entry("1/5", "of 1"), entry("N/2", "of 1 too")];
-        let mut verdicts = vec![Verdict::Fresh, Verdict::Wanted, Verdict::Fresh, Verdict::Fresh];
-        recognise(&ledger, &texts, &entries, &mut verdicts);
-        let expected = [Verdict::Recognised(id(1)), Verdict::Recognised(id(4)), Verdict::Fresh, Verdict::Fresh];
+        let entries = [
+            entry("1/3", "of 1"),
+            entry("1/4", "#of 1"),
+            entry("1/5", "of 1"),
+            entry("N/2", "of 1 too"),
+            entry("1/6", "internal"),
+        ];
+        let mut verdicts = vec![Verdict::Fresh, Verdict::Wanted, Verdict::Fresh, Verdict::Fresh, Verdict::Fresh];
+        recognise(&ledger, &rows, &texts, &entries, &mut verdicts);
+        // A digest may be guessed, the entry of N is its own word, and what the sender may not see is taken for nothing.
+        let expected =
+            [Verdict::Recognised(id(1)), Verdict::Wanted, Verdict::Recognised(id(4)), Verdict::Fresh, Verdict::Fresh];
         assert_eq!(verdicts, expected);
     }
 

@@ -66,7 +66,7 @@ impl<'a> Case<'a> {
             judge::refuse_echoes(&self.ledger, deliverer.from, texts, entries, &mut self.verdicts);
         }
         if deliverer.repair == Repair::Recognises {
-            judge::recognise(&self.ledger, texts, entries, &mut self.verdicts);
+            judge::recognise(&self.ledger, rows, texts, entries, &mut self.verdicts);
         }
         let outcome = |v: &Verdict| match v {
             Verdict::Known(row) => Outcome::Known(*row),

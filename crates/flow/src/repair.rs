@@ -4,7 +4,9 @@
 //! A loss that is meant (something was deleted on purpose) is recorded as `lost` and `adopted` at once: nothing is owed,
 //! and no receipt is counted any more, so that the beliefs of the two sites agree again.
 
-use landbridge_core::message::{Lost, LostOf, Missing, WIRE};
+use std::collections::BTreeSet;
+
+use landbridge_core::message::{Account, Lost, LostOf, Missing, WIRE};
 use landbridge_core::{Bounds, Group, ProblemId, SiteName};
 
 use crate::append::{append_and_read_back, unless_taken};
@@ -50,12 +52,50 @@ pub async fn record(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: bo
     for some in losses.chunks(bridge.limits.batch_problems_max.max(1)) {
         rows.extend(record_apart(bridge, peer, some, meant).await?);
     }
-    if meant {
-        for (problem, _) in losses {
-            bridge.observer.event(&Event::Diverged { peer, problem, missing: &Default::default() });
+    Ok(rows)
+}
+
+/// Counts what is still on its way: entries of `here` that this site lost and that have not come back, and rows of `there`
+/// that the peer lost, may have, and has not confirmed again. A row that it may not have any more is not waited for.
+///
+/// # Errors
+/// [`StoreError`] of the database.
+pub async fn on_their_way(bridge: &Bridge, peer: &SiteName, here: &[Loss], there: &[Loss]) -> Result<u64, StoreError> {
+    let mut left = 0_u64;
+    for some in here.chunks(bridge.limits.batch_problems_max.max(1)) {
+        let problems: Vec<_> = some.iter().map(|(problem, _)| problem.clone()).collect();
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        let read = txn.rows(&problems, Some(peer)).await?;
+        let sides = sides(bridge, &problems, read);
+        let accounts: Vec<_> = some.iter().map(|(_, missing)| account_of(missing)).collect();
+        let views = || sides.iter().map(|side| side.view(bridge, peer)).zip(&accounts);
+        let wanted = views().map(|(view, account)| view.lookups(Some(account))).collect();
+        let digests = read_digests(bridge, txn.as_mut(), &sides, wanted).await?;
+        for ((view, account), digests) in views().zip(&digests) {
+            left = left.saturating_add(view.lacks(account, digests).all().len());
         }
     }
-    Ok(rows)
+    for some in there.chunks(bridge.limits.batch_problems_max.max(1)) {
+        let problems: Vec<_> = some.iter().map(|(problem, _)| problem.clone()).collect();
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        let read = txn.rows(&problems, Some(peer)).await?;
+        for side in &sides(bridge, &problems, read) {
+            let view = side.view(bridge, peer);
+            let owed = (bridge.decisions.pending)(view.ledger, view.rows, peer, view.relay);
+            left += owed.iter().filter(|row| view.ledger.lost_by(peer, row.work)).count() as u64;
+        }
+    }
+    Ok(left)
+}
+
+/// The account of somebody who has just what is missing.
+fn account_of(missing: &Missing) -> Account {
+    Account { exchanged: missing.origins.clone(), texts: missing.texts.clone(), ..Account::default() }
+}
+
+/// What `peer` lost of a problem is meant, and no longer shown.
+pub fn settle(bridge: &Bridge, peer: &SiteName, problem: &ProblemId) {
+    bridge.observer.event(&Event::Diverged { peer, problem, missing: &Default::default() });
 }
 
 /// One transaction, halved where the table does not take a marker: one that nobody can write keeps no other back.
@@ -167,13 +207,24 @@ pub(crate) async fn take_lost(
     problems: &[LostOf],
     meant: bool,
 ) -> Result<(Vec<ProblemId>, Vec<u64>), StoreError> {
-    let found = crate::verify::meant(bridge, from, problems.iter().map(|of| &of.names)).await?;
+    let mut found = crate::verify::meant(bridge, from, problems.iter().map(|of| &of.names)).await?;
+    // A problem that is named more than once counts once, or one message could have any number of markers written.
+    let mut named = BTreeSet::new();
+    found.iter_mut().for_each(|problem| {
+        problem.take_if(|problem| !named.insert(problem.clone()));
+    });
     let losses: Vec<_> = found
         .iter()
         .zip(problems)
         .filter_map(|(problem, of)| problem.clone().map(|problem| (problem, of.lost.clone())))
         .collect();
-    let mut recorded = record(bridge, from, &losses, meant).await?.into_iter();
+    let recorded = record(bridge, from, &losses, meant).await?;
+    if meant {
+        // Only what was recorded: a peer's word does not take away what its own receipts said otherwise.
+        let settled = losses.iter().zip(&recorded).filter(|(_, rows)| **rows > 0);
+        settled.for_each(|((problem, _), _)| settle(bridge, from, problem));
+    }
+    let mut recorded = recorded.into_iter();
     let rows = found.iter().map(|found| found.as_ref().and_then(|_| recorded.next()).unwrap_or(0)).collect();
     Ok((losses.into_iter().map(|(problem, _)| problem).collect(), rows))
 }

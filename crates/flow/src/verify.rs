@@ -239,15 +239,36 @@ pub(crate) async fn meant<'a>(
 ) -> Result<Vec<Option<ProblemId>>, StoreError> {
     let names: Vec<_> = names.collect();
     let found: Vec<_> = names.iter().map(|names| here(bridge, peer, names)).collect();
-    let problems: Vec<_> = found.iter().flatten().cloned().collect();
-    let mut txn = bridge.store.begin(Mode::Read).await?;
-    let mut read = if problems.is_empty() { vec![] } else { txn.rows(&problems, Some(peer)).await? }.into_iter();
+    // Each once, however often it is named.
+    let problems: Vec<_> = found.iter().flatten().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+    let looked_at = look_in_parts(bridge, peer, &problems, |problem, read| {
+        read.visible.then(|| is_linked_as(bridge, &bridge.ledger(problem, &read.rows), peer))
+    });
+    let linked: BTreeMap<_, _> = problems.iter().zip(looked_at.await?).collect();
     let is_meant = |(problem, names): (Option<ProblemId>, &BTreeMap<SiteName, ProblemId>)| {
-        let (problem, read) = (problem?, read.next()?);
-        let ledger = bridge.ledger(&problem, &read.rows);
-        (read.visible && is_linked_as(bridge, &ledger, peer).agrees(names.get(peer))).then_some(problem)
+        let linked = linked.get(problem.as_ref()?)?.as_ref()?;
+        linked.agrees(names.get(peer)).then_some(problem?)
     };
     Ok(found.into_iter().zip(names).map(is_meant).collect())
+}
+
+/// How many problems are read at once where a peer chooses them: their rows are in memory together.
+const PART_PROBLEMS: usize = 50;
+
+/// What `look` makes of each of these problems.
+async fn look_in_parts<T>(
+    bridge: &Bridge,
+    peer: &SiteName,
+    problems: &[ProblemId],
+    look: impl Fn(&ProblemId, &ProblemRows) -> T,
+) -> Result<Vec<T>, StoreError> {
+    let mut looked_at = Vec::with_capacity(problems.len());
+    for part in problems.chunks(PART_PROBLEMS) {
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        let read = txn.rows(part, Some(peer)).await?;
+        looked_at.extend(part.iter().zip(&read).map(|(problem, read)| look(problem, read)));
+    }
+    Ok(looked_at)
 }
 
 /// What `look` makes of each of these problems, as one snapshot has them.
@@ -423,15 +444,45 @@ pub(crate) async fn accounts(
     from: &SiteName,
     theirs: &[Account],
 ) -> Result<Vec<Option<Answered>>, StoreError> {
-    let found: Vec<_> = theirs.iter().map(|account| here(bridge, from, &account.names)).collect();
-    let problems: Vec<_> = found.iter().flatten().cloned().collect();
+    // Of one problem, more accounts than a muddle of links explains are not answered: each costs its rows.
+    let mut named: BTreeMap<ProblemId, usize> = BTreeMap::new();
+    let mut asked = Vec::new();
+    for (place, account) in theirs.iter().enumerate() {
+        let Some(problem) = here(bridge, from, &account.names) else { continue };
+        let times = named.entry(problem.clone()).or_default();
+        *times += 1;
+        if *times <= NAMED_MAX {
+            asked.push((place, problem, account));
+        }
+    }
+    let mut answers = vec![None; theirs.len()];
+    for part in asked.chunks(PART_PROBLEMS) {
+        let (problems, accounts) = part.iter().map(|(_, problem, account)| (problem.clone(), *account)).unzip();
+        for ((place, ..), answer) in part.iter().zip(answer(bridge, from, problems, accounts).await?) {
+            if let Some(at) = answers.get_mut(*place) {
+                *at = answer;
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// How many accounts of one problem are answered in a message.
+const NAMED_MAX: usize = 4;
+
+async fn answer(
+    bridge: &Bridge,
+    from: &SiteName,
+    problems: Vec<ProblemId>,
+    theirs: Vec<&Account>,
+) -> Result<Vec<Option<Answered>>, StoreError> {
     let mut txn = bridge.store.begin(Mode::Read).await?;
-    let read = if problems.is_empty() { vec![] } else { txn.rows(&problems, Some(from)).await? };
-    let asked: Vec<_> = theirs.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(a, _)| Some(a)).collect();
+    let read = txn.rows(&problems, Some(from)).await?;
+    let asked: Vec<_> = theirs.into_iter().map(Some).collect();
     let sides = sides(bridge, &problems, read);
     let digests = digests(bridge, txn.as_mut(), from, &sides, &asked).await?;
     drop(txn);
-    let mut answers = sides.iter().zip(digests).zip(asked).map(|((side, digests), theirs)| {
+    let answers = sides.iter().zip(digests).zip(asked).map(|((side, digests), theirs)| {
         let theirs = theirs?;
         let is_meant = is_linked_as(bridge, &side.ledger, from).agrees(theirs.names.get(from));
         if !side.read.visible || !is_meant || !side.ledger.unverified().is_empty() {
@@ -443,5 +494,5 @@ pub(crate) async fn accounts(
         bridge.observer.event(&Event::LostHere { peer: from, problem, missing });
         Some(Answered { account, lacks })
     });
-    Ok(found.iter().map(|found| found.as_ref().and_then(|_| answers.next().flatten())).collect())
+    Ok(answers.collect())
 }

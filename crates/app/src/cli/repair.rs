@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use landbridge_core::message::Missing;
 use landbridge_core::{OriginSet, ProblemId, SiteName};
-use landbridge_flow::repair::{Loss, lost_here, lost_there, record, tell_lost};
+use landbridge_flow::repair::{Loss, lost_here, lost_there, on_their_way, record, settle, tell_lost};
 use landbridge_flow::verify::{Finding, Found, compare};
 use landbridge_http::HttpPeer;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Context;
 use super::adopt::agreed;
 use super::verify::{Shown, failed, findings, table};
+use crate::cache::GOES_ON;
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure};
 use crate::lock;
@@ -94,6 +95,8 @@ struct Summary {
     rows_again: u64,
     /// Rows that the peer sends again.
     rows_back: u64,
+    /// Entries and rows that have not come, here or there.
+    on_their_way: u64,
     /// Whether the losses are recorded as meant.
     accepted: bool,
     /// What still differs.
@@ -140,7 +143,8 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
     }
     let is_left = |shown: &Shown| !shown.lost_there.is_empty() || !shown.lost_here.is_empty();
     Ok(match &summary.left[..] {
-        [] => Exit::Done,
+        [] if summary.on_their_way == 0 => Exit::Done,
+        [] => Exit::Left,
         left if left.iter().all(is_left) && !args.accept => Exit::Left,
         _ => Exit::Person,
     })
@@ -166,11 +170,12 @@ async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]
     let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
     let here = lost_here(found);
     let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
+    there.iter().for_each(|(problem, _)| settle(&site.bridge, name, problem));
     let told = tell_lost(&site.bridge, name, peer, &here, true).await;
     let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
     let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
     let left = still_differing(site, name, peer, &problems).await?;
-    Ok(Summary { rows_again, rows_back, accepted: true, left })
+    Ok(Summary { rows_again, rows_back, on_their_way: 0, accepted: true, left })
 }
 
 /// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose. Not where sites number
@@ -202,11 +207,11 @@ async fn send_again(
     let told = tell_lost(&site.bridge, name, peer, &here, false).await;
     let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
     let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
-    let left = wait_until_all_came(args, site, name, peer, &problems).await?;
+    let (left, on_their_way) = wait_until_all_came(args, site, name, peer, &problems, (&here, &there)).await?;
     if let Some((_running, daemon)) = bridge {
         daemon.stop().await;
     }
-    Ok(Summary { rows_again, rows_back, accepted: false, left })
+    Ok(Summary { rows_again, rows_back, on_their_way, accepted: false, left })
 }
 
 /// Compares again and again, until nothing is left, or nothing more comes.
@@ -216,24 +221,28 @@ async fn wait_until_all_came(
     name: &SiteName,
     peer: &HttpPeer,
     problems: &[ProblemId],
-) -> Result<Vec<Shown>, Failure> {
+    (here, there): (&[Loss], &[Loss]),
+) -> Result<(Vec<Shown>, u64), Failure> {
     let bar = render::progress("problems repaired", Some(problems.len() as u64));
     let (mut fewest, mut since) = (u64::MAX, Instant::now());
     let left = loop {
+        // What is recorded as lost is in no account, so that both agree before anything has come.
+        let coming = on_their_way(&site.bridge, name, here, there).await?;
         let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
         let repairable = left.iter().filter(|finding| matches!(finding.found, Found::Lacking { .. })).count();
         bar.set_position(problems.len().saturating_sub(left.len()) as u64);
-        let entries = left.iter().map(entries).sum();
+        let entries = left.iter().map(entries).fold(coming, u64::saturating_add);
         if entries < fewest {
             (fewest, since) = (entries, Instant::now());
         }
-        if repairable == 0 || since.elapsed() >= Duration::from_secs(args.wait) {
-            break left;
+        if (repairable == 0 && coming == 0) || since.elapsed() >= Duration::from_secs(args.wait) {
+            break (left, coming);
         }
         tokio::time::sleep(LOOK).await;
     };
     bar.finish_and_clear();
-    Ok(left.iter().map(|finding| Shown::of(name, finding)).collect())
+    let (left, coming) = left;
+    Ok((left.iter().map(|finding| Shown::of(name, finding)).collect(), coming))
 }
 
 fn entries(finding: &Finding) -> u64 {
@@ -260,11 +269,11 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     let (name, learnt) = (&args.peer, site.cache.learnt());
     let asked = |problem: &ProblemId| args.problems.is_empty() || args.problems.contains(problem);
     let told = learnt.diverged.iter().filter(|(of, problem, _)| of == name && asked(problem));
-    let there: Vec<Loss> = told
-        .filter_map(|(_, problem, entries)| {
-            Some((problem.clone(), Missing { origins: origins(entries)?, texts: vec![] }))
-        })
-        .collect();
+    let read = told.map(|(_, problem, entries)| {
+        let origins = origins(entries).ok_or_else(|| unreadable(problem, name))?;
+        Ok((problem.clone(), Missing { origins, texts: vec![] }))
+    });
+    let there: Vec<Loss> = read.collect::<Result<_, Failure>>()?;
     let entries: u64 = there.iter().map(|(_, missing)| missing.origins.len()).sum();
     let text = format!(
         "{name} dials this site, so it is compared from there. By what it last told it lacks {} of {}.",
@@ -279,6 +288,9 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
         return Ok(Exit::Left);
     }
     let rows: u64 = record(&site.bridge, name, &there, args.accept).await?.iter().sum();
+    if args.accept {
+        there.iter().for_each(|(problem, _)| settle(&site.bridge, name, problem));
+    }
     let what = if args.accept { "recorded as meant" } else { "sent again by the running bridge" };
     say(&format!("{} {what}.", count(rows, "row")))?;
     if args.accept {
@@ -303,13 +315,20 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     Ok(Exit::Done)
 }
 
+fn unreadable(problem: &ProblemId, peer: &SiteName) -> Failure {
+    let what =
+        format!("what {peer} told of its losses in {problem} is not whole in the cache beside the configuration");
+    Failure::new(Exit::Person, what, "let its operator run `landbridge verify --peer` this site, then repair again")
+}
+
 /// `1/2-3; N/7` as the cache has it.
 fn origins(entries: &str) -> Option<OriginSet> {
     let site = |part: &str| {
         let (site, ids) = part.split_once('/')?;
         Some((site.parse().ok()?, ids.parse().ok()?))
     };
-    let sets: Option<std::collections::BTreeMap<_, _>> = entries.split("; ").map(site).collect();
+    let whole = entries.strip_suffix(GOES_ON).unwrap_or(entries);
+    let sets: Option<std::collections::BTreeMap<_, _>> = whole.split("; ").map(site).collect();
     sets.map(OriginSet::from)
 }
 
@@ -328,10 +347,11 @@ fn sentence(name: &SiteName, summary: &Summary) -> String {
     } else {
         format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again.")
     };
+    let coming = count(summary.on_their_way, "entry");
     match &summary.left[..] {
-        [] => format!("{done} Both agree now."),
+        [] if summary.on_their_way == 0 => format!("{done} Both agree now."),
         left => format!(
-            "{done} Not in step yet: {}. What {name} wrote itself it takes back only while its operator runs `landbridge \
+            "{done} Not in step yet: {}, {coming} on their way. What {name} wrote itself it takes back only while its operator runs `landbridge \
              repair --peer` this site there; `landbridge status` shows what it refuses.",
             count(left.len() as u64, "problem")
         ),
@@ -341,11 +361,16 @@ fn sentence(name: &SiteName, summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::clip_ranges;
 
     #[test]
     fn what_the_cache_has_reads_back() {
         let set = origins("1/2-3; N/7").unwrap();
         assert_eq!(set.to_string(), "1/2-3; N/7");
         assert!(origins("").is_none() && origins("1/3-2").is_none());
+        let long =
+            clip_ranges((1..9_000).map(|n| (2 * n).to_string()).collect::<Vec<_>>().join(",").replacen("", "1/", 1));
+        assert!(long.ends_with(GOES_ON) && long.len() < 17_000);
+        assert!(origins(&long).unwrap().len() > 2_000, "what is kept of a long list can be repaired");
     }
 }
