@@ -326,7 +326,7 @@ async fn judge_all(
     let lookups = |case: &Case<'_>| {
         let (ledger, rows) = (&case.ledger, &case.read.rows);
         let mut wanted = judge::lookups(ledger, rows, deliverer, &case.delivery.entries);
-        wanted.extend(judge::more_lookups(ledger, rows, deliverer, case.may_echo(deliverer.from)));
+        wanted.extend(judge::more_lookups(ledger, rows, deliverer, case.may_echo(bridge, deliverer.from)));
         wanted
     };
     let wanted: Vec<_> = cases.iter().map(lookups).collect();

@@ -62,7 +62,7 @@ impl<'a> Case<'a> {
     pub(crate) fn judge(&mut self, bridge: &Bridge, deliverer: &Deliverer<'_>, texts: &BTreeMap<WorkId, Digest>) {
         let (rows, entries) = (&self.read.rows, &self.delivery.entries);
         self.verdicts = (bridge.decisions.judge)(&bridge.scribe, deliverer, &self.ledger, rows, texts, entries);
-        if self.may_echo(deliverer.from) {
+        if self.may_echo(bridge, deliverer.from) {
             judge::refuse_echoes(&self.ledger, deliverer.from, texts, entries, &mut self.verdicts);
         }
         if deliverer.repair == Repair::Recognises {
@@ -77,8 +77,19 @@ impl<'a> Case<'a> {
     }
 
     /// Whether the sender may not know what this site gave it.
-    pub(crate) fn may_echo(&self, from: &SiteName) -> bool {
-        !self.met(from) || self.ledger.has_losses(from)
+    pub(crate) fn may_echo(&self, bridge: &Bridge, from: &SiteName) -> bool {
+        !self.met(from) || self.owes_again(bridge, from)
+    }
+
+    /// Whether the sender is still owed something that it lost. A row that it may not have any more, or that is gone, is
+    /// not: it never comes, and would have entries refused for ever.
+    fn owes_again(&self, bridge: &Bridge, from: &SiteName) -> bool {
+        if !self.ledger.has_losses(from) {
+            return false;
+        }
+        let relay = bridge.peers.get(from).is_some_and(|policy| policy.relay);
+        let owed = (bridge.decisions.pending)(&self.ledger, &self.read.rows, from, relay);
+        owed.iter().any(|row| self.ledger.lost_by(from, row.work))
     }
 
     /// Whether the sender's belief is what this site knows.

@@ -41,8 +41,9 @@ fn losses(findings: &[Finding], of: impl Fn(&Found) -> Missing) -> Vec<Loss> {
     losses.filter(|(_, missing)| !missing.is_empty()).collect()
 }
 
-/// Records that `peer` lost these entries, and says for each problem how many rows that were. They are owed again, or not,
-/// where the loss is `meant`. A suspended problem is left alone.
+/// Records that `peer` lost these entries. They are owed again, or not, where the loss is `meant`. Says for each problem how
+/// many rows that are; of those owed again, how many may still leave: others are gone or internal by now. A suspended
+/// problem is left alone.
 ///
 /// # Errors
 /// [`StoreError`] of the database; of the problems before it in `losses` the loss may be recorded already, which recording
@@ -55,24 +56,30 @@ pub async fn record(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: bo
     Ok(rows)
 }
 
-/// Counts what is still on its way: entries of `here` that this site lost and that have not come back, and rows of `there`
-/// that the peer lost, may have, and has not confirmed again. A row that it may not have any more is not waited for.
+/// Counts what is still on its way: entries of `here` that this site lost and that have not come back, as many as the peer
+/// said that it sends again of each problem, and rows of `there` that the peer lost, may have, and has not confirmed again.
 ///
 /// # Errors
 /// [`StoreError`] of the database.
-pub async fn on_their_way(bridge: &Bridge, peer: &SiteName, here: &[Loss], there: &[Loss]) -> Result<u64, StoreError> {
+pub async fn on_their_way(
+    bridge: &Bridge,
+    peer: &SiteName,
+    here: &[(Loss, u64)],
+    there: &[Loss],
+) -> Result<u64, StoreError> {
     let mut left = 0_u64;
     for some in here.chunks(bridge.limits.batch_problems_max.max(1)) {
-        let problems: Vec<_> = some.iter().map(|(problem, _)| problem.clone()).collect();
+        let problems: Vec<_> = some.iter().map(|((problem, _), _)| problem.clone()).collect();
         let mut txn = bridge.store.begin(Mode::Read).await?;
         let read = txn.rows(&problems, Some(peer)).await?;
         let sides = sides(bridge, &problems, read);
-        let accounts: Vec<_> = some.iter().map(|(_, missing)| account_of(missing)).collect();
+        let accounts: Vec<_> = some.iter().map(|((_, missing), _)| account_of(missing)).collect();
         let views = || sides.iter().map(|side| side.view(bridge, peer)).zip(&accounts);
         let wanted = views().map(|(view, account)| view.lookups(Some(account))).collect();
         let digests = read_digests(bridge, txn.as_mut(), &sides, wanted).await?;
-        for ((view, account), digests) in views().zip(&digests) {
-            left = left.saturating_add(view.lacks(account, digests).all().len());
+        for (((view, account), digests), ((_, missing), coming)) in views().zip(&digests).zip(some) {
+            let never = missing.all().len().saturating_sub(*coming);
+            left = left.saturating_add(view.lacks(account, digests).all().len().saturating_sub(never));
         }
     }
     for some in there.chunks(bridge.limits.batch_problems_max.max(1)) {
@@ -136,7 +143,8 @@ async fn record_once(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: b
             continue;
         }
         let lost = view.lost_rows(missing, digests);
-        rows.push(lost.len());
+        let may_leave = view.rows.iter().filter(|row| row.open && lost.contains(row.work)).count();
+        rows.push(if meant { lost.len() } else { may_leave as u64 });
         if lost.is_empty() {
             continue;
         }

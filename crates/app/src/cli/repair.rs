@@ -205,9 +205,11 @@ async fn send_again(
     };
     let rows_again = record(&site.bridge, name, &there, false).await?.iter().sum();
     let told = tell_lost(&site.bridge, name, peer, &here, false).await;
-    let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
+    let told = told.map_err(|failure| failed(name, failure))?;
+    let rows_back = told.iter().sum();
+    let coming: Vec<_> = here.into_iter().zip(told).collect();
     let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
-    let (left, on_their_way) = wait_until_all_came(args, site, name, peer, &problems, (&here, &there)).await?;
+    let (left, on_their_way) = wait_until_all_came(args, site, name, peer, &problems, (&coming, &there)).await?;
     if let Some((_running, daemon)) = bridge {
         daemon.stop().await;
     }
@@ -221,7 +223,7 @@ async fn wait_until_all_came(
     name: &SiteName,
     peer: &HttpPeer,
     problems: &[ProblemId],
-    (here, there): (&[Loss], &[Loss]),
+    (here, there): (&[(Loss, u64)], &[Loss]),
 ) -> Result<(Vec<Shown>, u64), Failure> {
     let bar = render::progress("problems repaired", Some(problems.len() as u64));
     let (mut fewest, mut since) = (u64::MAX, Instant::now());
