@@ -316,6 +316,7 @@ fn rotated_by_a_rename_or_by_the_command_the_record_goes_on() {
     arrives("1/ two");
     pair.one.run(&["audit", "rotate"]).ends(DONE);
     arrives("1/ three");
+    wait_until("its receipt is recorded, or it would leave again", || pair.one.pending() == 0);
     // Nobody who saw the last rename is alive.
     one.kill();
     let last = pair.one.folder.join("egress.audit-20261125");
