@@ -166,14 +166,14 @@ fn at(
     let days_left = |seconds: u64| i64::try_from(seconds / DAY).unwrap_or(i64::MAX);
     let days_left = if now > ends { -days_left(now - ends) } else { days_left(ends - now) };
     let step = match (whose, peer) {
-        (Whose::Own, _) => format!("`landbridge cert renew {name}`"),
+        (Whose::Own, _) => format!("`landbridge cert renew {name}` with its --dir and --out"),
         (Whose::Authority, None) => {
             "make a new authority (`landbridge cert authority`), put both into `ca` at every site, then renew each \
              certificate"
                 .to_owned()
         }
         (Whose::Authority, Some(peer)) => format!("ask the operator of {peer} for the file of its new authority"),
-        (Whose::Peer, _) => format!("at site {name}: `landbridge cert renew {name}`"),
+        (Whose::Peer, _) => format!("at site {name}: `landbridge cert renew {name}` with its --dir and --out"),
     };
     let clock = format!("today is {} by this machine's clock", day(now));
     let advice = match state {
@@ -219,7 +219,11 @@ mod tests {
         assert_eq!((state(Whose::Own, 31).state, state(Whose::Own, 31).advice), (State::Good, None));
         let soon = state(Whose::Own, 30);
         assert_eq!((soon.state, soon.days_left), (State::EndsSoon, Some(30)));
-        assert!(soon.advice.unwrap().ends_with("by this machine's clock); `landbridge cert renew N`"));
+        assert!(
+            soon.advice
+                .unwrap()
+                .ends_with("by this machine's clock); `landbridge cert renew N` with its --dir and --out")
+        );
         let ended = state(Whose::Peer, -3);
         assert_eq!((ended.state, ended.days_left), (State::Ended, Some(-3)));
         assert!(ended.advice.unwrap().contains("at site N: `landbridge cert renew N`"));

@@ -30,7 +30,7 @@ Exit status:
 
 Example:
   landbridge audit show --peer N --problem ABC
-  landbridge audit show --json | jq -r '.peer as $p | .entries[] | [$p, .origin, .bytes] | @tsv'")]
+  landbridge audit show --json | jq -r '.peer as $p | .entries[]? | [$p, .origin, .bytes] | @tsv'")]
 pub struct ShowArgs {
     /// The files, the oldest first; without any, that of the configuration
     #[arg(value_name = "FILE")]
