@@ -21,12 +21,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use landbridge_core::message::Refusal;
-use landbridge_core::{IdSet, Origin, ProblemId, SiteName, WorkId};
+use landbridge_core::{IdSet, Origin, OriginSet, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer, RecordError, Violation};
 use landbridge_http::certificate::day;
 use landbridge_http::{Certificate, Distrust, Witness};
 
-pub use learnt::{Learnt, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+pub use learnt::{Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
 pub use wishes::{Wish, Wishes};
 
 /// Notes that wait to be written; what comes on top is dropped and counted.
@@ -38,6 +38,8 @@ const WARNINGS_MAX: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 /// What is kept and logged of one sentence, in characters: a peer has a part in its length.
 const SENTENCE_CHARS_MAX: usize = 2000;
+/// How many ranges are kept of what was lost of a problem. Once these are repaired, the rest is told.
+pub const LOST_RANGES_MAX: usize = 2000;
 
 /// The cache of one site.
 pub struct Cache {
@@ -123,7 +125,7 @@ enum Note {
     Diverged {
         peer: SiteName,
         problem: ProblemId,
-        missing: String,
+        missing: OriginSet,
         here: bool,
     },
     Verified {
@@ -214,11 +216,11 @@ impl Cache {
         wishes::wish(&self.path, wish, problem)
     }
 
-    /// An operator has seen these violations, and not what came since they were read.
+    /// An operator has seen these violations, and not what came since they were read, and these entries in these rows.
     pub fn acknowledge<'a>(
         &self,
         seen: impl IntoIterator<Item = &'a Violated>,
-        differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, String)>,
+        differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, &'a [i64])>,
     ) -> rusqlite::Result<()> {
         wishes::acknowledge(&self.path, seen, differs)
     }
@@ -317,20 +319,6 @@ fn clip(sentence: &str) -> String {
     }
 }
 
-/// What is kept of a list of ranges, in bytes, and what stands behind one that goes on.
-const RANGES_BYTES_MAX: usize = 16_000;
-pub const GOES_ON: &str = " …";
-
-/// As many of these ranges as are kept. Each of them is whole, so that what is kept can be repaired; then the rest is told.
-pub fn clip_ranges(mut ranges: String) -> String {
-    if ranges.len() > RANGES_BYTES_MAX {
-        let end = ranges.get(..RANGES_BYTES_MAX).and_then(|kept| kept.rfind([',', ';'])).unwrap_or(0);
-        ranges.truncate(end);
-        ranges.push_str(GOES_ON);
-    }
-    ranges
-}
-
 /// A peer chooses problem ids, and a database what it says of its rows: neither may end a line of the log or act upon a
 /// terminal.
 fn in_a_line(text: &str) -> String {
@@ -372,19 +360,17 @@ impl Observer for Cache {
                 self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: clip(detail) });
             }
             Event::Diverged { peer, problem, missing } => {
-                let missing = missing.to_string();
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
-                let missing = clip_ranges(missing);
+                let missing = missing.first_ranges(LOST_RANGES_MAX);
                 self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: false });
             }
             Event::LostHere { peer, problem, missing } => {
-                let missing = missing.to_string();
                 if !missing.is_empty() {
                     self.warn(Kind::Diverged, &format!("lost here of problem {problem}, and {peer} has it: {missing}"));
                 }
-                let missing = clip_ranges(missing);
+                let missing = missing.first_ranges(LOST_RANGES_MAX);
                 self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: true });
             }
             Event::Verified { peer } => self.note(Note::Verified { peer: peer.clone() }),

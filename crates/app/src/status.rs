@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use landbridge_core::account::View;
 use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
@@ -11,7 +12,7 @@ use landbridge_http::certificate;
 use serde::Serialize;
 
 use crate::audit::AuditError;
-use crate::cache::{Learnt, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+use crate::cache::{LOST_RANGES_MAX, Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
 use crate::certificates::{self, Dated};
 use crate::exit::Exit;
 use crate::lock;
@@ -47,11 +48,9 @@ pub struct Status {
     pub suspended: Listed<Suspended>,
     /// Entries that are here more than once, with different texts; first those that nobody has acknowledged.
     pub differs: Listed<Differs>,
-    /// How many of these nobody has acknowledged.
-    pub differs_unseen: u64,
-    /// All of these.
-    #[serde(skip)]
-    pub unseen: Vec<Differs>,
+    /// Those of them that nobody has acknowledged; in JSON how many they are.
+    #[serde(serialize_with = "number")]
+    pub differs_unseen: Vec<Differs>,
     /// Rows that cannot be sent to anybody.
     pub withheld: Listed<Withheld>,
     /// Entries of peers that were refused here and have not come since.
@@ -164,13 +163,6 @@ pub struct Differs {
     pub seen: bool,
 }
 
-impl Differs {
-    /// Its rows as the cache keeps them.
-    pub fn rows_in_words(&self) -> String {
-        self.rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-}
-
 /// What a peer lost of one problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diverged {
@@ -178,6 +170,17 @@ pub struct Diverged {
     pub problem: ProblemId,
     /// The entries, as ranges of each origin.
     pub entries: String,
+}
+
+impl Diverged {
+    fn of(lost: &Lost) -> Self {
+        let more = if lost.entries.ranges_len() < LOST_RANGES_MAX { "" } else { " and perhaps more" };
+        Self { problem: lost.problem.clone(), entries: format!("{}{more}", lost.entries) }
+    }
+}
+
+fn number<T, S: serde::Serializer>(all: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(all.len() as u64)
 }
 
 impl Status {
@@ -190,12 +193,7 @@ impl Status {
         let peers = site.config.peers.iter().map(|peer| {
             let owed = seen.owed.get(&peer.name).copied().unwrap_or_default();
             let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
-            let of_peer = |lost: &[(SiteName, ProblemId, String)]| {
-                let of_peer = lost.iter().filter(|(of, ..)| *of == peer.name);
-                of_peer
-                    .map(|(_, problem, entries)| Diverged { problem: problem.clone(), entries: entries.clone() })
-                    .collect()
-            };
+            let of_peer = |lost: &[Lost]| lost.iter().filter(|lost| lost.peer == peer.name).map(Diverged::of).collect();
             let violated = learnt.violated.iter().filter(|v| v.peer.as_ref() == Some(&peer.name));
             PeerStatus {
                 name: peer.name.clone(),
@@ -223,7 +221,7 @@ impl Status {
         let differs = seen.differs.into_iter().map(|(problem, origin, rows)| {
             let mut differs = Differs { problem, origin, rows: numbers(rows), seen: false };
             let key = (differs.problem.clone(), differs.origin.clone());
-            differs.seen = learnt.differs_seen.get(&key) == Some(&differs.rows_in_words());
+            differs.seen = learnt.differs_seen.get(&key) == Some(&differs.rows);
             differs
         });
         let (known, unseen): (Vec<_>, Vec<_>) = differs.partition(|differs| differs.seen);
@@ -240,8 +238,7 @@ impl Status {
             peers: peers.collect(),
             suspended: seen.suspended.into_iter().map(suspended).collect(),
             differs: unseen.iter().cloned().chain(known).collect(),
-            differs_unseen: unseen.len() as u64,
-            unseen,
+            differs_unseen: unseen,
             withheld: learnt.withheld.into_iter().collect(),
             refused_here: learnt.refused_here.into_iter().rev().collect(),
             record,
@@ -258,8 +255,7 @@ impl Status {
             .flat_map(|peer| &mut peer.violations)
             .chain(&mut self.strangers)
             .for_each(|v| v.unseen = 0);
-        self.unseen.clear();
-        self.differs_unseen = 0;
+        self.differs_unseen.clear();
     }
 
     /// What peers and strangers did.
@@ -271,7 +267,8 @@ impl Status {
     pub fn exit(&self) -> Exit {
         let peers = &self.peers;
         if peers.iter().any(PeerStatus::wants_a_person)
-            || self.suspended.count + self.differs_unseen + self.withheld.count > 0
+            || self.suspended.count + self.withheld.count > 0
+            || !self.differs_unseen.is_empty()
             || self.record.as_ref().is_some_and(|record| record.error.is_some())
             || self.certificates.iter().any(Dated::wants_a_person)
             || self.reload.is_some()
@@ -335,9 +332,9 @@ pub async fn survey_all(bridge: &Bridge, progress: &(dyn Fn(usize) + Sync)) -> R
     }
 }
 
-/// What of the cache is still so by the database: refused and withheld rows that are still owed, and entries refused
-/// here that are still not here.
-async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, StoreError> {
+/// What of the cache is still so by the database: refused and withheld rows that are still owed, entries refused here that
+/// are still not here, and losses of peers that no marker records yet.
+pub async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, StoreError> {
     let mut owed_to_some = BTreeSet::new();
     for (peer, policy) in &bridge.peers {
         let about = learnt.refused_there.iter().filter(|r| r.peer == *peer).map(|r| &r.problem);
@@ -355,8 +352,26 @@ async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, Store
     }
     learnt.withheld.retain(|w| owed_to_some.contains(&(w.problem.clone(), w.row)));
     learnt.refused_there.retain(|r| bridge.peers.contains_key(&r.peer));
-    learnt.diverged.retain(|(peer, ..)| bridge.peers.contains_key(peer));
-    learnt.lost_here.retain(|(peer, ..)| bridge.peers.contains_key(peer));
+    for (peer, policy) in &bridge.peers {
+        let about: BTreeMap<_, _> = learnt
+            .diverged
+            .iter()
+            .filter(|l| l.peer == *peer)
+            .map(|l| (l.problem.clone(), l.entries.clone()))
+            .collect();
+        let mut open = BTreeSet::new();
+        each_ledger(bridge, about.keys().cloned().collect(), Some(peer), |ledger, rows| {
+            let view = View { ledger, rows, peer, relay: policy.relay };
+            let lost = about.get(ledger.problem()).map(|entries| view.held_of(entries));
+            if lost.is_some_and(|rows| !rows.is_empty()) {
+                open.insert(ledger.problem().clone());
+            }
+        })
+        .await?;
+        learnt.diverged.retain(|l| l.peer != *peer || open.contains(&l.problem));
+    }
+    learnt.diverged.retain(|l| bridge.peers.contains_key(&l.peer));
+    learnt.lost_here.retain(|l| bridge.peers.contains_key(&l.peer));
     learnt.refused_here.retain(|r| bridge.peers.contains_key(&r.peer));
 
     let about = learnt.refused_here.iter().map(|r| r.problem.clone()).collect();
@@ -422,8 +437,7 @@ mod tests {
             peers: vec![peer],
             suspended: Listed::default(),
             differs: Listed::default(),
-            differs_unseen: 0,
-            unseen: vec![],
+            differs_unseen: vec![],
             withheld: Listed::default(),
             refused_here: Listed::default(),
             record: None,
@@ -464,8 +478,14 @@ mod tests {
         suspended.suspended.count = 1;
         assert_eq!(suspended.exit(), Exit::Person);
         let mut differs = status();
-        (differs.differs.count, differs.differs_unseen) = (2, 1);
+        let twice = |seen| {
+            let (problem, origin) = ("ABC".parse().unwrap(), "1/1".parse().unwrap());
+            Differs { problem, origin, rows: vec![1, 3], seen }
+        };
+        (differs.differs, differs.differs_unseen) =
+            ([twice(false), twice(true)].into_iter().collect(), vec![twice(false)]);
         assert_eq!(differs.exit(), Exit::Person);
+        assert_eq!(serde_json::to_value(&differs).unwrap()["differs_unseen"], 1);
         differs.acknowledged();
         assert_eq!((differs.exit(), differs.differs.count), (Exit::Done, 2));
     }

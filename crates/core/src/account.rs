@@ -115,16 +115,24 @@ impl View<'_> {
     /// The rows that the peer is recorded to hold and says that it lost. Only what receipts cover or what it wrote itself
     /// counts: an operator's word that it holds an entry is not taken back by it. `digests` as in [`View::lost_lookups`].
     pub fn lost_rows(&self, missing: &Missing, digests: &BTreeMap<WorkId, Digest>) -> IdSet {
-        let (ledger, peer) = (self.ledger, self.peer);
         let texts: HashSet<_> = missing.texts.iter().collect();
-        let is_lost = |row: WorkId| {
-            let origin = ledger.origin(row);
+        let is_lost = |row: &WorkId| {
+            let origin = self.ledger.origin(*row);
             missing.origins.contains(&origin)
-                || digests.get(&row).is_some_and(|digest| texts.contains(&Text { origin, digest: *digest }))
+                || digests.get(row).is_some_and(|digest| texts.contains(&Text { origin, digest: *digest }))
         };
+        self.held().iter().filter(is_lost).collect()
+    }
+
+    /// The rows of these entries that the peer is recorded to hold, in the sense of [`View::lost_rows`].
+    pub fn held_of(&self, entries: &OriginSet) -> IdSet {
+        self.held().iter().filter(|row| entries.contains(&self.ledger.origin(*row))).collect()
+    }
+
+    fn held(&self) -> IdSet {
         let mut rows: IdSet = self.rows.iter().map(|row| row.work).filter(|row| self.is_held(*row)).collect();
-        rows.extend(&ledger.exchanged_rows(peer));
-        rows.iter().filter(|row| !ledger.is_marker(*row) && is_lost(*row)).collect()
+        rows.extend(&self.ledger.exchanged_rows(self.peer));
+        rows.iter().filter(|row| !self.ledger.is_marker(*row)).collect()
     }
 
     /// The rows whose texts [`View::lost_rows`] needs.

@@ -19,6 +19,9 @@ pub enum IdSetError {
     /// A part is no number or range of numbers.
     #[error("{0:?} is no range of work ids: it is written 4 or 4-7")]
     Range(String),
+    /// A part names no site.
+    #[error("{0:?} are no entries of a site: they are written 1/2-3")]
+    Site(String),
     /// A part lies at or below the part before it.
     #[error("ranges of work ids ascend, and {0:?} does not")]
     Order(String),
@@ -217,6 +220,22 @@ impl OriginSet {
         self.0.iter().filter(|(_, ids)| !ids.is_empty())
     }
 
+    /// The first ranges of the set, at most so many.
+    pub fn first_ranges(&self, mut max: usize) -> OriginSet {
+        let mut first = BTreeMap::new();
+        for (site, ids) in self.by_site() {
+            let some = RangeSetBlaze::from_iter(ids.ranges().take(max));
+            max -= some.ranges_len();
+            first.insert(site.clone(), IdSet(some));
+        }
+        first.into()
+    }
+
+    /// The number of ranges.
+    pub fn ranges_len(&self) -> usize {
+        self.by_site().map(|(_, ids)| ids.0.ranges_len()).sum()
+    }
+
     /// Adds every origin of `other`.
     pub fn extend(&mut self, other: &OriginSet) {
         for (site, ids) in &other.0 {
@@ -241,6 +260,21 @@ impl fmt::Display for OriginSet {
             write!(f, "{}{site}/{ids}", if i == 0 { "" } else { "; " })?;
         }
         Ok(())
+    }
+}
+
+impl FromStr for OriginSet {
+    type Err = IdSetError;
+
+    /// As it is displayed: `1/2-3; N/7`.
+    fn from_str(s: &str) -> Result<Self, IdSetError> {
+        let part = |part: &str| {
+            let bad = || IdSetError::Site(part.chars().take(50).collect());
+            let (site, ids) = part.split_once('/').ok_or_else(bad)?;
+            Ok((site.parse().map_err(|_| bad())?, ids.parse()?))
+        };
+        let parts = s.split("; ").filter(|part| !part.is_empty()).map(part);
+        Ok(parts.collect::<Result<BTreeMap<SiteName, IdSet>, _>>()?.into())
     }
 }
 
@@ -312,5 +346,17 @@ mod tests {
         for bad in ["2,1", "1,1", "3-1", "4-4", "1,,2", ",", "0", "1-", "-1", "1 ,2"] {
             assert!(bad.parse::<IdSet>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_set_of_origins_reads_back_and_its_first_ranges_are_whole() {
+        let all: OriginSet = "1/2-3,5; N/7,9-11".parse().unwrap();
+        assert_eq!((all.to_string().as_str(), all.len(), all.ranges_len()), ("1/2-3,5; N/7,9-11", 7, 4));
+        assert_eq!(all.first_ranges(3).to_string(), "1/2-3,5; N/7");
+        assert_eq!((all.first_ranges(9), all.first_ranges(0)), (all, OriginSet::new()));
+        assert!("".parse::<OriginSet>().unwrap().is_empty());
+        let bad = |text: &str| text.parse::<OriginSet>().unwrap_err().to_string();
+        assert_eq!(bad("17"), "\"17\" are no entries of a site: they are written 1/2-3");
+        assert!(bad("1/3-2").contains("no range") && bad("no site/3").contains("no entries"));
     }
 }

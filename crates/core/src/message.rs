@@ -455,7 +455,7 @@ pub struct LostOf {
 /// The answer to [`Lost`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LossRecorded {
-    /// For each problem, in the same order, how many rows the answering site now knows to be lost at the other.
+    /// For each problem, in the same order, how many rows the answering site sends again; where the loss is meant, records.
     pub rows: Vec<u64>,
 }
 

@@ -100,11 +100,6 @@ fn account_of(missing: &Missing) -> Account {
     Account { exchanged: missing.origins.clone(), texts: missing.texts.clone(), ..Account::default() }
 }
 
-/// What `peer` lost of a problem is meant, and no longer shown.
-pub fn settle(bridge: &Bridge, peer: &SiteName, problem: &ProblemId) {
-    bridge.observer.event(&Event::Diverged { peer, problem, missing: &Default::default() });
-}
-
 /// One transaction, halved where the table does not take a marker: one that nobody can write keeps no other back.
 async fn record_apart(bridge: &Bridge, peer: &SiteName, losses: &[Loss], meant: bool) -> Result<Vec<u64>, StoreError> {
     let mut tries = 1;
@@ -208,7 +203,7 @@ async fn names(
 }
 
 /// The answer to [`Compares::lost`]: what `from` says that it lost is recorded, and for each problem told how many rows
-/// that concerns. The problems here come back too.
+/// it sends again, or records as meant. The problems here come back too.
 pub(crate) async fn take_lost(
     bridge: &Bridge,
     from: &SiteName,
@@ -218,21 +213,15 @@ pub(crate) async fn take_lost(
     let mut found = crate::verify::meant(bridge, from, problems.iter().map(|of| &of.names)).await?;
     // A problem that is named more than once counts once, or one message could have any number of markers written.
     let mut named = BTreeSet::new();
-    found.iter_mut().for_each(|problem| {
+    for problem in &mut found {
         problem.take_if(|problem| !named.insert(problem.clone()));
-    });
+    }
     let losses: Vec<_> = found
         .iter()
         .zip(problems)
         .filter_map(|(problem, of)| problem.clone().map(|problem| (problem, of.lost.clone())))
         .collect();
-    let recorded = record(bridge, from, &losses, meant).await?;
-    if meant {
-        // Only what was recorded: a peer's word does not take away what its own receipts said otherwise.
-        let settled = losses.iter().zip(&recorded).filter(|(_, rows)| **rows > 0);
-        settled.for_each(|((problem, _), _)| settle(bridge, from, problem));
-    }
-    let mut recorded = recorded.into_iter();
+    let mut recorded = record(bridge, from, &losses, meant).await?.into_iter();
     let rows = found.iter().map(|found| found.as_ref().and_then(|_| recorded.next()).unwrap_or(0)).collect();
     Ok((losses.into_iter().map(|(problem, _)| problem).collect(), rows))
 }

@@ -93,7 +93,7 @@ pub async fn verify(
     loop {
         let problems = page(bridge, after.as_ref()).await?;
         let unnamed: Vec<_> = problems.iter().filter(|problem| !named.contains(&key(problem))).cloned().collect();
-        let ours = views(bridge, name, &unnamed, |view| view.belief().is_some()).await?;
+        let ours = look_at(bridge, name, &unnamed, |side| side.view(bridge, name).belief().is_some()).await?;
         let unnamed: Vec<_> =
             unnamed.into_iter().zip(ours).filter(|(_, any)| *any).map(|(problem, _)| problem).collect();
         findings.extend(compare_quietly(bridge, name, peer, &unnamed).await?);
@@ -187,7 +187,8 @@ async fn differing(
             theirs.push(believed);
         }
     }
-    let ours = views(bridge, name, &problems, |view| (view.belief(), is_linked_as(bridge, view.ledger, name))).await?;
+    let look = |side: &Side| (side.view(bridge, name).belief(), is_linked_as(bridge, &side.ledger, name));
+    let ours = look_at(bridge, name, &problems, look).await?;
     let mut differing = Vec::new();
     for ((problem, believed), (ours, linked)) in problems.into_iter().zip(theirs).zip(ours) {
         if !linked.agrees(believed.names.get(name)) {
@@ -241,10 +242,9 @@ pub(crate) async fn meant<'a>(
     let found: Vec<_> = names.iter().map(|names| here(bridge, peer, names)).collect();
     // Each once, however often it is named.
     let problems: Vec<_> = found.iter().flatten().collect::<BTreeSet<_>>().into_iter().cloned().collect();
-    let looked_at = look_in_parts(bridge, peer, &problems, |problem, read| {
-        read.visible.then(|| is_linked_as(bridge, &bridge.ledger(problem, &read.rows), peer))
-    });
-    let linked: BTreeMap<_, _> = problems.iter().zip(looked_at.await?).collect();
+    let linked =
+        look_at(bridge, peer, &problems, |side| side.read.visible.then(|| is_linked_as(bridge, &side.ledger, peer)));
+    let linked: BTreeMap<_, _> = problems.iter().zip(linked.await?).collect();
     let is_meant = |(problem, names): (Option<ProblemId>, &BTreeMap<SiteName, ProblemId>)| {
         let linked = linked.get(problem.as_ref()?)?.as_ref()?;
         linked.agrees(names.get(peer)).then_some(problem?)
@@ -256,39 +256,19 @@ pub(crate) async fn meant<'a>(
 const PART_PROBLEMS: usize = 50;
 
 /// What `look` makes of each of these problems.
-async fn look_in_parts<T>(
+async fn look_at<T>(
     bridge: &Bridge,
     peer: &SiteName,
     problems: &[ProblemId],
-    look: impl Fn(&ProblemId, &ProblemRows) -> T,
+    look: impl Fn(&Side) -> T,
 ) -> Result<Vec<T>, StoreError> {
     let mut looked_at = Vec::with_capacity(problems.len());
     for part in problems.chunks(PART_PROBLEMS) {
         let mut txn = bridge.store.begin(Mode::Read).await?;
         let read = txn.rows(part, Some(peer)).await?;
-        looked_at.extend(part.iter().zip(&read).map(|(problem, read)| look(problem, read)));
+        looked_at.extend(sides(bridge, part, read).iter().map(&look));
     }
     Ok(looked_at)
-}
-
-/// What `look` makes of each of these problems, as one snapshot has them.
-async fn views<T>(
-    bridge: &Bridge,
-    peer: &SiteName,
-    problems: &[ProblemId],
-    look: impl Fn(&View<'_>) -> T,
-) -> Result<Vec<T>, StoreError> {
-    if problems.is_empty() {
-        return Ok(Vec::new());
-    }
-    let relay = bridge.peers.get(peer).is_some_and(|policy| policy.relay);
-    let mut txn = bridge.store.begin(Mode::Read).await?;
-    let read = txn.rows(problems, Some(peer)).await?;
-    let looked_at = problems.iter().zip(read).map(|(problem, read)| {
-        let ledger = bridge.ledger(problem, &read.rows);
-        look(&View { ledger: &ledger, rows: &read.rows, peer, relay })
-    });
-    Ok(looked_at.collect())
 }
 
 /// The accounts of the first of these problems, as many as fit into one comparison, and those problems.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use landbridge_core::{Origin, ProblemId, SiteName};
+use landbridge_core::{Origin, OriginSet, ProblemId, SiteName};
 use landbridge_flow::Violation;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::Serialize;
@@ -17,14 +17,14 @@ pub struct Learnt {
     pub refused_there: Vec<RefusedThere>,
     /// What was refused here lately. Some of it may have been taken since.
     pub refused_here: Vec<RefusedHere>,
-    /// What each peer no longer holds, by problem, as ranges of each origin.
-    pub diverged: Vec<(SiteName, ProblemId, String)>,
-    /// What is no longer here and each peer still has, in the same way.
-    pub lost_here: Vec<(SiteName, ProblemId, String)>,
+    /// What each peer no longer holds.
+    pub diverged: Vec<Lost>,
+    /// What is no longer here and each peer still has.
+    pub lost_here: Vec<Lost>,
     /// Rows that could not be sent in the last pass.
     pub withheld: Vec<Withheld>,
     /// Entries with more than one text that an operator has seen, and the rows that they had then.
-    pub differs_seen: BTreeMap<(ProblemId, Origin), String>,
+    pub differs_seen: BTreeMap<(ProblemId, Origin), Vec<i64>>,
     /// Why what was to leave could last not be recorded, unless it could since.
     pub unrecorded: Option<String>,
     /// What was done against the protocol or the limits.
@@ -80,6 +80,17 @@ pub struct Violated {
     pub last: u64,
     /// The last one, in a sentence.
     pub detail: String,
+}
+
+/// What one side lost of a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The peer that lost it, or still has it.
+    pub peer: SiteName,
+    /// The problem here.
+    pub problem: ProblemId,
+    /// The entries, or the first [`LOST_RANGES_MAX`](super::LOST_RANGES_MAX) ranges of them.
+    pub entries: OriginSet,
 }
 
 /// An entry that a peer refused.
@@ -177,17 +188,14 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
                 })
             },
         )?,
-        diverged: all(&txn, "select peer, problem, missing from diverged where not here", |r| {
-            Ok((parsed(r, 0)?, parsed(r, 1)?, r.get(2)?))
-        })?,
-        lost_here: all(&txn, "select peer, problem, missing from diverged where here", |r| {
-            Ok((parsed(r, 0)?, parsed(r, 1)?, r.get(2)?))
-        })?,
+        diverged: all(&txn, "select peer, problem, missing from diverged where not here", lost)?,
+        lost_here: all(&txn, "select peer, problem, missing from diverged where here", lost)?,
         withheld: all(&txn, "select problem, row, why from withheld", |r| {
             Ok(Withheld { problem: parsed(r, 0)?, row: r.get(1)?, why: r.get(2)? })
         })?,
         differs_seen: all(&txn, "select problem, origin, rows from differs_seen", |r| {
-            Ok(((parsed(r, 0)?, parsed(r, 1)?), r.get(2)?))
+            let rows: String = r.get(2)?;
+            Ok(((parsed(r, 0)?, parsed(r, 1)?), rows.split(' ').filter_map(|row| row.parse().ok()).collect()))
         })?
         .into_iter()
         .collect(),
@@ -240,6 +248,10 @@ fn all<T>(
     row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
     connection.prepare(sql)?.query_map([], row)?.collect()
+}
+
+fn lost(row: &Row<'_>) -> rusqlite::Result<Lost> {
+    Ok(Lost { peer: parsed(row, 0)?, problem: parsed(row, 1)?, entries: parsed(row, 2)? })
 }
 
 fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>

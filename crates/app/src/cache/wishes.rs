@@ -43,7 +43,7 @@ pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rus
 pub(super) fn acknowledge<'a>(
     path: &Path,
     seen: impl IntoIterator<Item = &'a Violated>,
-    differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, String)>,
+    differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, &'a [i64])>,
 ) -> rusqlite::Result<()> {
     let mut connection = open(path, BUSY_FOR_A_PERSON)?;
     let txn = connection.transaction()?;
@@ -55,7 +55,8 @@ pub(super) fn acknowledge<'a>(
     }
     let mut note = txn.prepare("insert or replace into differs_seen (problem, origin, rows) values (?1, ?2, ?3)")?;
     for (problem, origin, rows) in differs {
-        note.execute(params![problem.as_str(), origin.to_string(), rows])?;
+        let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
+        note.execute(params![problem.as_str(), origin.to_string(), rows.join(" ")])?;
     }
     drop(note);
     txn.commit()

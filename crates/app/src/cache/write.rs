@@ -156,7 +156,7 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
                 }
             } else {
                 let insert = "insert or replace into diverged values (?1, ?2, ?3, ?4)";
-                txn.execute(insert, params![key.0, key.1, key.2, missing])?;
+                txn.execute(insert, params![key.0, key.1, key.2, missing.to_string()])?;
                 diverged.insert(key);
             }
         }
@@ -212,6 +212,8 @@ fn stored(n: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use landbridge_core::OriginSet;
+
     use std::sync::mpsc::sync_channel;
 
     use landbridge_core::message::{Code, Refusal};
@@ -271,7 +273,7 @@ mod tests {
         notes.push(Note::Diverged {
             peer: peer.clone(),
             problem: problem.clone(),
-            missing: "1/2-3".into(),
+            missing: "1/2-3".parse().unwrap(),
             here: false,
         });
         write_all(&folder.file(), notes);
@@ -280,6 +282,7 @@ mod tests {
         let contact = &learnt.contact[&peer];
         assert_eq!((contact.sent, contact.failed.as_deref()), (7, Some("cannot be reached")));
         assert_eq!(learnt.diverged.len(), 1);
+        assert_eq!(learnt.diverged[0].entries.to_string(), "1/2-3");
 
         let shown = |ends| Note::Certificate { peer: peer.clone(), begins: 1, ends, fingerprint: "AB".into() };
         let faulty = Note::Reloaded { wish: Some(7), faults: vec!["one".into(), "two".into()] };
@@ -293,7 +296,7 @@ mod tests {
         assert_eq!((reload.wish, reload.faults.len()), (Some(7), 0));
 
         let answered = Note::Answered { peer: peer.clone() };
-        let healed = Note::Diverged { peer: peer.clone(), problem, missing: String::new(), here: false };
+        let healed = Note::Diverged { peer: peer.clone(), problem, missing: OriginSet::new(), here: false };
         write_all(&folder.file(), vec![answered, healed, Note::Begun { count: true }]);
         let learnt = read(&folder.file()).unwrap();
         assert_eq!((learnt.contact[&peer].sent, &learnt.contact[&peer].failed), (0, &None));
@@ -344,11 +347,11 @@ mod tests {
     fn entries_that_differ_are_seen_with_the_rows_that_they_have_and_a_daemon_that_starts_forgets_none() {
         let folder = Folder::new("differs-seen");
         let (problem, origin) = ("ABC".parse().unwrap(), "M/7".parse().unwrap());
-        acknowledge(&folder.file(), [], [(&problem, &origin, "7 9".to_owned())]).unwrap();
-        acknowledge(&folder.file(), [], [(&problem, &origin, "7 9 12".to_owned())]).unwrap();
+        acknowledge(&folder.file(), [], [(&problem, &origin, &[7, 9][..])]).unwrap();
+        acknowledge(&folder.file(), [], [(&problem, &origin, &[7, 9, 12][..])]).unwrap();
         write_all(&folder.file(), vec![Note::Begun { count: true }]);
         let seen = read(&folder.file()).unwrap().differs_seen;
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [((problem, origin), "7 9 12".to_owned())]);
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [((problem, origin), vec![7, 9, 12])]);
     }
 
     #[test]

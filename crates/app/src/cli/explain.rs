@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::history::{self, History, is_entry, kind_words, list, shell_word, suspended_words};
-use crate::cache::Withheld;
+use crate::cache::{Lost, Withheld};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Cell, Table, Tone};
 use crate::site::Site;
@@ -124,11 +124,10 @@ impl Explained {
         let withheld = learnt.withheld.iter().find(withheld).map(|w| w.why.as_str());
         let peers = line.peers.keys().filter(|_| is_entry(&line.kind));
         let state = |peer: &SiteName| {
-            let paused = site.bridge.peers.get(peer).is_some_and(|policy| policy.paused);
-            let (state, why) = state(site, history, line, peer, &conditions, refused(peer), withheld, paused);
-            let lost = learnt.diverged.iter().any(|(p, problem, missing)| {
-                p == peer && *problem == history.problem && names(missing, &history.ledger.origin(line.work))
-            });
+            let (state, why) = state(site, history, line, peer, &conditions, refused(peer), withheld);
+            let origin = history.ledger.origin(line.work);
+            let is_lost = |l: &Lost| l.peer == *peer && l.problem == history.problem && l.entries.contains(&origin);
+            let lost = learnt.diverged.iter().any(is_lost);
             if lost && state == State::Held {
                 let why =
                     format!("{why}; its last receipt says that it lost the entry: restored from a backup, or purged");
@@ -235,7 +234,6 @@ impl State {
 }
 
 /// Where the entry stands with `peer`, and why.
-#[allow(clippy::too_many_arguments, reason = "one question and everything that its answer rests on")]
 fn state(
     site: &Site,
     history: &History,
@@ -244,9 +242,9 @@ fn state(
     conditions: &[Condition],
     refused: Option<String>,
     withheld: Option<&str>,
-    paused: bool,
 ) -> (State, String) {
     let (ledger, row) = (&history.ledger, line.work);
+    let is_paused = site.bridge.peers.get(peer).is_some_and(|policy| policy.paused);
     if ledger.holds(peer, row) {
         return (State::Held, how_held(site, history, line, peer));
     }
@@ -272,7 +270,7 @@ fn state(
         Some(Kept::Marker) => (State::Kept, "it is a marker".into()),
         // A later marker may say so: the rows were read a moment before the ledger.
         Some(Kept::Held) => (State::Held, "by a marker".into()),
-        None if paused => (State::Paused, format!("[[peer]] {peer} is paused in the configuration")),
+        None if is_paused => (State::Paused, format!("[[peer]] {peer} is paused in the configuration")),
         None => match (refused, withheld) {
             (_, Some(why)) => (State::Kept, why.into()),
             (Some(reason), _) if reason == Code::NotAllowed.to_string() => {
@@ -321,26 +319,4 @@ fn how_held(site: &Site, history: &History, line: &Line, peer: &SiteName) -> Str
 
 fn ledger_writer(history: &History, line: &Line) -> SiteName {
     history.ledger.origin(line.work).site
-}
-
-/// Whether the origins `written` (`1/8; N/3-4`) have `origin` among them.
-fn names(written: &str, origin: &Origin) -> bool {
-    let has = |(site, ids): (&str, &str)| {
-        site == origin.site.as_str() && ids.parse::<IdSet>().is_ok_and(|ids| ids.contains(origin.work))
-    };
-    written.split("; ").filter_map(|part| part.split_once('/')).any(has)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_is_found_among_those_that_a_peer_lost() {
-        let mut lost = landbridge_core::OriginSet::new();
-        ["1/8", "N/3", "N/4"].iter().for_each(|origin| lost.insert(&origin.parse().unwrap()));
-        let found = |origin: &str| names(&lost.to_string(), &origin.parse().unwrap());
-        assert!(found("1/8") && found("N/4") && !found("N/8") && !found("C/3"));
-        assert!(!names("", &"1/8".parse().unwrap()));
-    }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use landbridge_core::message::Missing;
-use landbridge_core::{OriginSet, ProblemId, SiteName};
-use landbridge_flow::repair::{Loss, lost_here, lost_there, on_their_way, record, settle, tell_lost};
+use landbridge_core::{ProblemId, SiteName};
+use landbridge_flow::repair::{Loss, lost_here, lost_there, on_their_way, record, tell_lost};
 use landbridge_flow::verify::{Finding, Found, compare};
 use landbridge_http::HttpPeer;
 use serde::Serialize;
@@ -13,12 +13,13 @@ use serde::Serialize;
 use super::Context;
 use super::adopt::agreed;
 use super::verify::{Shown, failed, findings, table};
-use crate::cache::GOES_ON;
+use crate::cache::Lost;
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render::{self, Screen, Tone, count, json, say};
 use crate::site::Site;
+use crate::status::still_true;
 
 /// How often it is looked whether everything has come.
 const LOOK: Duration = Duration::from_millis(300);
@@ -29,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(300);
 /// for what the peer lacks a marker is appended to each problem ("copy in system N: lost 4-7") and the entries are sent
 /// again, whoever wrote them; and the peer is told what is lacking here, and sends it. What this site wrote itself is taken
 /// back from the peer only while this command runs: a peer could otherwise put words into this site's mouth. The command
-/// ends when both agree, or when nothing has come for as long as --wait says.
+/// ends when all has come and both agree, or when nothing has come for as long as --wait says.
 ///
 /// Entries that the peer wrote itself and lost are taken back there only while its operator repairs, too. Where both
 /// databases were restored, run it at both sites at the same time.
@@ -170,7 +171,6 @@ async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]
     let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
     let here = lost_here(found);
     let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
-    there.iter().for_each(|(problem, _)| settle(&site.bridge, name, problem));
     let told = tell_lost(&site.bridge, name, peer, &here, true).await;
     let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
     let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
@@ -227,7 +227,7 @@ async fn wait_until_all_came(
 ) -> Result<(Vec<Shown>, u64), Failure> {
     let bar = render::progress("problems repaired", Some(problems.len() as u64));
     let (mut fewest, mut since) = (u64::MAX, Instant::now());
-    let left = loop {
+    let (left, coming) = loop {
         // What is recorded as lost is in no account, so that both agree before anything has come.
         let coming = on_their_way(&site.bridge, name, here, there).await?;
         let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
@@ -243,7 +243,6 @@ async fn wait_until_all_came(
         tokio::time::sleep(LOOK).await;
     };
     bar.finish_and_clear();
-    let (left, coming) = left;
     Ok((left.iter().map(|finding| Shown::of(name, finding)).collect(), coming))
 }
 
@@ -268,14 +267,10 @@ async fn still_differing(
 
 /// A peer that dials us: what its receipts and comparisons told is sent again, and the door is held open for it.
 async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exit, Failure> {
-    let (name, learnt) = (&args.peer, site.cache.learnt());
-    let asked = |problem: &ProblemId| args.problems.is_empty() || args.problems.contains(problem);
-    let told = learnt.diverged.iter().filter(|(of, problem, _)| of == name && asked(problem));
-    let read = told.map(|(_, problem, entries)| {
-        let origins = origins(entries).ok_or_else(|| unreadable(problem, name))?;
-        Ok((problem.clone(), Missing { origins, texts: vec![] }))
-    });
-    let there: Vec<Loss> = read.collect::<Result<_, Failure>>()?;
+    let (name, learnt) = (&args.peer, still_true(&site.bridge, site.cache.learnt()).await?);
+    let is_asked = |lost: &Lost| args.problems.is_empty() || args.problems.contains(&lost.problem);
+    let told = learnt.diverged.into_iter().filter(|lost| lost.peer == *name && is_asked(lost));
+    let there: Vec<Loss> = told.map(|lost| (lost.problem, Missing { origins: lost.entries, texts: vec![] })).collect();
     let entries: u64 = there.iter().map(|(_, missing)| missing.origins.len()).sum();
     let text = format!(
         "{name} dials this site, so it is compared from there. By what it last told it lacks {} of {}.",
@@ -290,9 +285,6 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
         return Ok(Exit::Left);
     }
     let rows: u64 = record(&site.bridge, name, &there, args.accept).await?.iter().sum();
-    if args.accept {
-        there.iter().for_each(|(problem, _)| settle(&site.bridge, name, problem));
-    }
     let what = if args.accept { "recorded as meant" } else { "sent again by the running bridge" };
     say(&format!("{} {what}.", count(rows, "row")))?;
     if args.accept {
@@ -317,23 +309,6 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     Ok(Exit::Done)
 }
 
-fn unreadable(problem: &ProblemId, peer: &SiteName) -> Failure {
-    let what =
-        format!("what {peer} told of its losses in {problem} is not whole in the cache beside the configuration");
-    Failure::new(Exit::Person, what, "let its operator run `landbridge verify --peer` this site, then repair again")
-}
-
-/// `1/2-3; N/7` as the cache has it.
-fn origins(entries: &str) -> Option<OriginSet> {
-    let site = |part: &str| {
-        let (site, ids) = part.split_once('/')?;
-        Some((site.parse().ok()?, ids.parse().ok()?))
-    };
-    let whole = entries.strip_suffix(GOES_ON).unwrap_or(entries);
-    let sets: Option<std::collections::BTreeMap<_, _>> = whole.split("; ").map(site).collect();
-    sets.map(OriginSet::from)
-}
-
 fn differences(name: &SiteName, shown: &[Shown], screen: Screen) -> String {
     if shown.is_empty() {
         return screen.paint(Tone::Good, &format!("{name} and this site agree. There is nothing to repair."));
@@ -349,30 +324,14 @@ fn sentence(name: &SiteName, summary: &Summary) -> String {
     } else {
         format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again.")
     };
-    let coming = count(summary.on_their_way, "entry");
-    match &summary.left[..] {
-        [] if summary.on_their_way == 0 => format!("{done} Both agree now."),
-        left => format!(
-            "{done} Not in step yet: {}, {coming} on their way. What {name} wrote itself it takes back only while its operator runs `landbridge \
-             repair --peer` this site there; `landbridge status` shows what it refuses.",
-            count(left.len() as u64, "problem")
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::clip_ranges;
-
-    #[test]
-    fn what_the_cache_has_reads_back() {
-        let set = origins("1/2-3; N/7").unwrap();
-        assert_eq!(set.to_string(), "1/2-3; N/7");
-        assert!(origins("").is_none() && origins("1/3-2").is_none());
-        let long =
-            clip_ranges((1..9_000).map(|n| (2 * n).to_string()).collect::<Vec<_>>().join(",").replacen("", "1/", 1));
-        assert!(long.ends_with(GOES_ON) && long.len() < 17_000);
-        assert!(origins(&long).unwrap().len() > 2_000, "what is kept of a long list can be repaired");
-    }
+    let open = match (summary.left.len() as u64, summary.on_their_way) {
+        (0, 0) => return format!("{done} Both agree now."),
+        (0, coming) => format!("{} still to come", count(coming, "entry")),
+        (left, 0) => format!("{} still differ", count(left, "problem")),
+        (left, coming) => format!("{} still differ, {} still to come", count(left, "problem"), count(coming, "entry")),
+    };
+    format!(
+        "{done} Not in step yet: {open}. `landbridge status` shows at each site what it refuses and why; what a site wrote \
+         itself it takes back only while its operator runs `landbridge repair --peer` the other there."
+    )
 }

@@ -78,7 +78,7 @@ pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> 
     bar.finish_and_clear();
     let mut status = status?;
     if args.acknowledge {
-        let differs = status.unseen.iter().map(|d| (&d.problem, &d.origin, d.rows_in_words()));
+        let differs = status.differs_unseen.iter().map(|d| (&d.problem, &d.origin, &d.rows[..]));
         site.cache.acknowledge(status.violations(), differs).map_err(|e| {
             let what = format!("it cannot be noted in {}.cache: {e}", site.config.path.display());
             Failure::new(Exit::Configuration, what, "give this user the right to write it, or delete it")
