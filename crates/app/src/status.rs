@@ -1,22 +1,22 @@
 //! The state of a site, as one value: the table, the JSON and later the pages all render it, so they cannot disagree.
 //! Made of the database, which is true, and of the cache, which is the latest that was heard.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod still_true;
 
-use landbridge_core::account::View;
 use landbridge_core::{Origin, ProblemId, SiteName};
-use landbridge_flow::ports::Mode;
-use landbridge_flow::survey::{PAGE_PROBLEMS, Survey, page, survey};
+use landbridge_flow::survey::{Survey, page, survey};
 use landbridge_flow::{Bridge, StoreError, Violation};
 use landbridge_http::certificate;
 use serde::Serialize;
 
 use crate::audit::AuditError;
-use crate::cache::{LOST_RANGES_MAX, Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+use crate::cache::{LOST_RANGES_MAX, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
 use crate::certificates::{self, Dated};
 use crate::exit::Exit;
 use crate::lock;
 use crate::site::Site;
+
+pub use still_true::still_true;
 
 /// How many of a kind are listed; all are counted.
 pub const LISTED_MAX: usize = 20;
@@ -330,75 +330,6 @@ pub async fn survey_all(bridge: &Bridge, progress: &(dyn Fn(usize) + Sync)) -> R
             None => return Ok(seen),
         }
     }
-}
-
-/// What of the cache is still so by the database: refused and withheld rows that are still owed, entries refused here that
-/// are still not here, and losses of peers that no marker records yet.
-pub async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, StoreError> {
-    let mut owed_to_some = BTreeSet::new();
-    for (peer, policy) in &bridge.peers {
-        let about = learnt.refused_there.iter().filter(|r| r.peer == *peer).map(|r| &r.problem);
-        let about: BTreeSet<_> = about.chain(learnt.withheld.iter().map(|w| &w.problem)).cloned().collect();
-        let mut owed = BTreeMap::new();
-        each_ledger(bridge, about, Some(peer), |ledger, rows| {
-            for row in (bridge.decisions.pending)(ledger, rows, peer, policy.relay) {
-                owed.insert((ledger.problem().clone(), row.work.get()), ledger.origin(row.work));
-            }
-        })
-        .await?;
-        let is_owed = |r: &RefusedThere| owed.get(&(r.problem.clone(), r.row)) == Some(&r.origin);
-        learnt.refused_there.retain(|r| r.peer != *peer || is_owed(r));
-        owed_to_some.extend(owed.into_keys());
-    }
-    learnt.withheld.retain(|w| owed_to_some.contains(&(w.problem.clone(), w.row)));
-    learnt.refused_there.retain(|r| bridge.peers.contains_key(&r.peer));
-    for (peer, policy) in &bridge.peers {
-        let about: BTreeMap<_, _> = learnt
-            .diverged
-            .iter()
-            .filter(|l| l.peer == *peer)
-            .map(|l| (l.problem.clone(), l.entries.clone()))
-            .collect();
-        let mut open = BTreeSet::new();
-        each_ledger(bridge, about.keys().cloned().collect(), Some(peer), |ledger, rows| {
-            let view = View { ledger, rows, peer, relay: policy.relay };
-            let lost = about.get(ledger.problem()).map(|entries| view.held_of(entries));
-            if lost.is_some_and(|rows| !rows.is_empty()) {
-                open.insert(ledger.problem().clone());
-            }
-        })
-        .await?;
-        learnt.diverged.retain(|l| l.peer != *peer || open.contains(&l.problem));
-    }
-    learnt.diverged.retain(|l| bridge.peers.contains_key(&l.peer));
-    learnt.lost_here.retain(|l| bridge.peers.contains_key(&l.peer));
-    learnt.refused_here.retain(|r| bridge.peers.contains_key(&r.peer));
-
-    let about = learnt.refused_here.iter().map(|r| r.problem.clone()).collect();
-    let mut here = BTreeSet::new();
-    each_ledger(bridge, about, None, |ledger, rows| {
-        let copies = rows.iter().filter(|row| !ledger.is_marker(row.work) && !ledger.is_own(row.work));
-        here.extend(copies.map(|row| (ledger.problem().clone(), ledger.origin(row.work))));
-    })
-    .await?;
-    learnt.refused_here.retain(|r| !here.contains(&(r.problem.clone(), r.origin.clone())));
-    Ok(learnt)
-}
-
-async fn each_ledger(
-    bridge: &Bridge,
-    problems: BTreeSet<ProblemId>,
-    peer: Option<&SiteName>,
-    mut look: impl FnMut(&landbridge_core::Ledger, &[landbridge_core::entry::Row]),
-) -> Result<(), StoreError> {
-    let problems: Vec<_> = problems.into_iter().collect();
-    for some in problems.chunks(PAGE_PROBLEMS) {
-        let mut txn = bridge.store.begin(Mode::Read).await?;
-        for (problem, read) in some.iter().zip(txn.rows(some, peer).await?) {
-            look(&bridge.ledger(problem, &read.rows), &read.rows);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //!
 //! Each site says itself what it lacks, of what it has when it is asked: what is still on its way is therefore no loss.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use landbridge_core::account::View;
@@ -21,8 +23,10 @@ use crate::bridge::{Bridge, Event};
 use crate::error::{PeerError, StoreError};
 use crate::exchange::Failure;
 use crate::ports::{Compares, Mode, ProblemRows, Txn};
-use crate::survey::{PAGE_PROBLEMS, page};
+use crate::survey::page;
 use crate::texts;
+
+pub(crate) use answers::{accounts, beliefs};
 
 /// Problems of one comparison.
 const COMPARED_PROBLEMS_MAX: usize = 200;
@@ -396,83 +400,4 @@ pub(crate) async fn read_digests(
     let mut read = texts::digests(txn, &rows, bridge.limits.batch_bytes_max).await?.into_iter();
     let mut digest = |row| read.next().flatten().map(|digest| (row, digest));
     Ok(wanted.into_iter().map(|rows| rows.into_iter().filter_map(&mut digest).collect()).collect())
-}
-
-/// The answer to [`Compares::verify`]: a page of what this site believes that it exchanged with `from`.
-pub(crate) async fn beliefs(
-    bridge: &Bridge,
-    from: &SiteName,
-    after: Option<&ProblemId>,
-) -> Result<Beliefs, StoreError> {
-    let problems: Vec<_> = bridge.store.sweep(after, PAGE_PROBLEMS).await?.into_iter().map(|s| s.problem).collect();
-    let relay = bridge.peers.get(from).is_some_and(|policy| policy.relay);
-    let mut beliefs = Vec::new();
-    if !problems.is_empty() {
-        let mut txn = bridge.store.begin(Mode::Read).await?;
-        let read = txn.rows(&problems, Some(from)).await?;
-        for (problem, read) in problems.iter().zip(read).filter(|(_, read)| read.visible) {
-            let ledger = bridge.ledger(problem, &read.rows);
-            beliefs.extend(View { ledger: &ledger, rows: &read.rows, peer: from, relay }.belief());
-        }
-    }
-    Ok(Beliefs { problems: beliefs, after: problems.into_iter().next_back() })
-}
-
-/// The answer to [`Compares::compare`]. What this site finds that it lacks is also told to its own operator.
-pub(crate) async fn accounts(
-    bridge: &Bridge,
-    from: &SiteName,
-    theirs: &[Account],
-) -> Result<Vec<Option<Answered>>, StoreError> {
-    // Of one problem, more accounts than a muddle of links explains are not answered: each costs its rows.
-    let mut named: BTreeMap<ProblemId, usize> = BTreeMap::new();
-    let mut asked = Vec::new();
-    for (place, account) in theirs.iter().enumerate() {
-        let Some(problem) = here(bridge, from, &account.names) else { continue };
-        let times = named.entry(problem.clone()).or_default();
-        *times += 1;
-        if *times <= NAMED_MAX {
-            asked.push((place, problem, account));
-        }
-    }
-    let mut answers = vec![None; theirs.len()];
-    for part in asked.chunks(PART_PROBLEMS) {
-        let (problems, accounts) = part.iter().map(|(_, problem, account)| (problem.clone(), *account)).unzip();
-        for ((place, ..), answer) in part.iter().zip(answer(bridge, from, problems, accounts).await?) {
-            if let Some(at) = answers.get_mut(*place) {
-                *at = answer;
-            }
-        }
-    }
-    Ok(answers)
-}
-
-/// How many accounts of one problem are answered in a message.
-const NAMED_MAX: usize = 4;
-
-async fn answer(
-    bridge: &Bridge,
-    from: &SiteName,
-    problems: Vec<ProblemId>,
-    theirs: Vec<&Account>,
-) -> Result<Vec<Option<Answered>>, StoreError> {
-    let mut txn = bridge.store.begin(Mode::Read).await?;
-    let read = txn.rows(&problems, Some(from)).await?;
-    let asked: Vec<_> = theirs.into_iter().map(Some).collect();
-    let sides = sides(bridge, &problems, read);
-    let digests = digests(bridge, txn.as_mut(), from, &sides, &asked).await?;
-    drop(txn);
-    let answers = sides.iter().zip(digests).zip(asked).map(|((side, digests), theirs)| {
-        let theirs = theirs?;
-        let is_meant = is_linked_as(bridge, &side.ledger, from).agrees(theirs.names.get(from));
-        if !side.read.visible || !is_meant || !side.ledger.unverified().is_empty() {
-            return None;
-        }
-        let view = side.view(bridge, from);
-        let (account, lacks) = (view.account(&digests), view.lacks(theirs, &digests));
-        let (problem, missing) = (side.ledger.problem(), &lacks.all());
-        bridge.observer.event(&Event::LostHere { peer: from, problem, missing });
-        Some(Answered { account, lacks })
-    });
-    Ok(answers.collect())
 }

@@ -1,0 +1,92 @@
+//! What of the cache is still so: the cache is what was heard last, and the database may have gone on since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landbridge_core::account::View;
+use landbridge_core::entry::Row;
+use landbridge_core::{Ledger, ProblemId, SiteName};
+use landbridge_flow::ports::Mode;
+use landbridge_flow::survey::PAGE_PROBLEMS;
+use landbridge_flow::{Bridge, StoreError};
+
+use crate::cache::{Learnt, RefusedThere};
+
+/// What of the cache is still so by the database: refused and withheld rows that are still owed, entries refused here that
+/// are still not here, and losses of peers that no marker records yet.
+pub async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, StoreError> {
+    let is_peer = |name: &SiteName| bridge.peers.contains_key(name);
+    learnt.refused_there.retain(|r| is_peer(&r.peer));
+    learnt.refused_here.retain(|r| is_peer(&r.peer));
+    learnt.diverged.retain(|l| is_peer(&l.peer));
+    learnt.lost_here.retain(|l| is_peer(&l.peer));
+    still_owed(bridge, &mut learnt).await?;
+    still_lost(bridge, &mut learnt).await?;
+    still_not_here(bridge, &mut learnt).await?;
+    Ok(learnt)
+}
+
+async fn still_owed(bridge: &Bridge, learnt: &mut Learnt) -> Result<(), StoreError> {
+    let mut owed_to_some = BTreeSet::new();
+    for (peer, policy) in &bridge.peers {
+        let about = learnt.refused_there.iter().filter(|r| r.peer == *peer).map(|r| &r.problem);
+        let about: BTreeSet<_> = about.chain(learnt.withheld.iter().map(|w| &w.problem)).cloned().collect();
+        let mut owed = BTreeMap::new();
+        each_ledger(bridge, about, Some(peer), |ledger, rows| {
+            for row in (bridge.decisions.pending)(ledger, rows, peer, policy.relay) {
+                owed.insert((ledger.problem().clone(), row.work.get()), ledger.origin(row.work));
+            }
+        })
+        .await?;
+        let is_owed = |r: &RefusedThere| owed.get(&(r.problem.clone(), r.row)) == Some(&r.origin);
+        learnt.refused_there.retain(|r| r.peer != *peer || is_owed(r));
+        owed_to_some.extend(owed.into_keys());
+    }
+    learnt.withheld.retain(|w| owed_to_some.contains(&(w.problem.clone(), w.row)));
+    Ok(())
+}
+
+async fn still_lost(bridge: &Bridge, learnt: &mut Learnt) -> Result<(), StoreError> {
+    for (peer, policy) in &bridge.peers {
+        let lost: BTreeMap<_, _> =
+            learnt.diverged.iter().filter(|l| l.peer == *peer).map(|l| (&l.problem, &l.entries)).collect();
+        let about = lost.keys().map(|problem| (*problem).clone()).collect();
+        let mut open = BTreeSet::new();
+        each_ledger(bridge, about, Some(peer), |ledger, rows| {
+            let view = View { ledger, rows, peer, relay: policy.relay };
+            if lost.get(ledger.problem()).is_some_and(|entries| !view.held_of(entries).is_empty()) {
+                open.insert(ledger.problem().clone());
+            }
+        })
+        .await?;
+        learnt.diverged.retain(|l| l.peer != *peer || open.contains(&l.problem));
+    }
+    Ok(())
+}
+
+async fn still_not_here(bridge: &Bridge, learnt: &mut Learnt) -> Result<(), StoreError> {
+    let about = learnt.refused_here.iter().map(|r| r.problem.clone()).collect();
+    let mut here = BTreeSet::new();
+    each_ledger(bridge, about, None, |ledger, rows| {
+        let copies = rows.iter().filter(|row| !ledger.is_marker(row.work) && !ledger.is_own(row.work));
+        here.extend(copies.map(|row| (ledger.problem().clone(), ledger.origin(row.work))));
+    })
+    .await?;
+    learnt.refused_here.retain(|r| !here.contains(&(r.problem.clone(), r.origin.clone())));
+    Ok(())
+}
+
+async fn each_ledger(
+    bridge: &Bridge,
+    problems: BTreeSet<ProblemId>,
+    peer: Option<&SiteName>,
+    mut look: impl FnMut(&Ledger, &[Row]),
+) -> Result<(), StoreError> {
+    let problems: Vec<_> = problems.into_iter().collect();
+    for some in problems.chunks(PAGE_PROBLEMS) {
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        for (problem, read) in some.iter().zip(txn.rows(some, peer).await?) {
+            look(&bridge.ledger(problem, &read.rows), &read.rows);
+        }
+    }
+    Ok(())
+}
