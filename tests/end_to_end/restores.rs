@@ -157,6 +157,48 @@ fn both_sites_restored_to_different_days_have_all_that_either_still_has() {
 }
 
 #[test]
+fn one_number_with_another_text_at_each_site_is_found_and_an_operator_says_what_it_is() {
+    for pair in pairs("two-texts") {
+        let (one, n) = pair.start();
+        pair.n.append("ABC", &["first"]);
+        pair.wait_until_in_step();
+        let before = Backup::of(&pair.n);
+        pair.n.append("ABC", &["old"]);
+        pair.wait_until_in_step();
+        let with_old = Backup::of(&pair.one);
+        n.kill();
+        before.restore(&pair.n);
+        pair.n.append("ABC", &["new"]);
+        let _n = pair.start_n();
+        wait_until("the number is here with both texts", || texts(&pair.one).contains_key("ABC new"));
+        wait_until("it is marked", || pair.n.pending() == 0);
+        one.kill();
+        with_old.restore(&pair.one);
+        let _one = pair.start_one();
+
+        // By the origins all agrees, and yet each site lacks what the other has.
+        pair.one.run(&["verify", "--without-texts"]).ends(DONE);
+        for (desk, other) in [(&pair.one, &pair.n), (&pair.n, &pair.one)] {
+            let seen = desk.run(&["verify", "--json"]).ends(PERSON).json();
+            let finding = &seen[0]["findings"][0];
+            assert!(finding["other_text"]["N"].is_string(), "{seen}");
+            assert_eq!([&finding["lost_here"], &finding["lost_there"]], [&json!({}), &json!({})], "{seen}");
+            // It may have been edited: nothing comes of it by itself.
+            let before = (texts(desk), texts(other));
+            let said = desk.run(&["repair", "--peer", other.site, "--yes"]).ends(PERSON).out;
+            assert!(said.contains("Nothing is lacking") && said.contains("repair --texts"), "{said}");
+            assert_eq!((texts(desk), texts(other)), before);
+        }
+        pair.n.run(&["repair", "--peer", "1", "--texts", "--yes"]).ends(DONE);
+        both_have(&pair, &["ABC first", "ABC old", "ABC new"]);
+        for desk in [&pair.one, &pair.n] {
+            desk.run(&["verify"]).ends(DONE);
+            assert_eq!(desk.status()["differs"]["count"], 1, "both texts wait for a person");
+        }
+    }
+}
+
+#[test]
 fn what_was_purged_on_purpose_does_not_come_back() {
     for pair in pairs("purged") {
         let (_one, _n) = pair.start();

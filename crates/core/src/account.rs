@@ -10,7 +10,7 @@ use crate::entry::{Digest, Row};
 use crate::id::{Origin, ProblemId, SiteName, WorkId};
 use crate::id_set::{IdSet, OriginSet};
 use crate::ledger::Ledger;
-use crate::message::{Account, Belief, Believed, Missing, Text};
+use crate::message::{Account, Belief, Believed, Missing, Text, TextSum};
 
 /// One problem at this site, as far as one peer is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +36,29 @@ impl View<'_> {
         may_see || ledger.exchanged_row(peer, row.work) || ledger.origin(row.work).site == **peer
     }
 
-    /// What this site believes that the two exchanged; nothing where there is nothing to compare.
+    /// What this site believes that the two exchanged, without its texts; nothing where there is nothing to compare.
     pub fn belief(&self) -> Option<Believed> {
         let exchanged = self.ledger.exchanged(self.peer);
         let compare = !self.told().is_empty() && (self.is_double() || self.is_unreceipted());
         let any = compare || !exchanged.is_empty();
-        any.then(|| Believed { names: self.names(), belief: Belief::of(&exchanged), compare })
+        any.then(|| Believed { names: self.names(), belief: Belief::of(&exchanged), compare, texts: None })
+    }
+
+    /// The sum of what was exchanged. `digests` has the rows of [`View::exchanged_texts`].
+    pub fn text_sum(&self, digests: &BTreeMap<WorkId, Digest>) -> TextSum {
+        TextSum::of(&self.texts(self.exchanged_texts(), digests))
+    }
+
+    /// The rows of exchanged entries whose texts may leave. One that was edited and is internal now may not, not even as a
+    /// digest, which can be guessed.
+    pub fn exchanged_texts(&self) -> BTreeSet<WorkId> {
+        let is_exchanged = |row: &&Row| row.open && self.ledger.exchanged_row(self.peer, row.work);
+        self.rows.iter().filter(is_exchanged).map(|row| row.work).collect()
+    }
+
+    fn texts(&self, rows: impl IntoIterator<Item = WorkId>, digests: &BTreeMap<WorkId, Digest>) -> Vec<Text> {
+        let text = |row: WorkId| Some(Text { origin: self.ledger.origin(row), digest: *digests.get(&row)? });
+        rows.into_iter().filter_map(text).collect()
     }
 
     /// What the two sites call the problem.
@@ -68,6 +85,13 @@ impl View<'_> {
     }
 
     /// The rows whose digests belong into the account.
+    fn accounted(&self) -> BTreeSet<WorkId> {
+        let mut rows = self.told();
+        rows.append(&mut self.exchanged_texts());
+        rows
+    }
+
+    /// The rows that are compared by their texts however the origins stand.
     fn told(&self) -> BTreeSet<WorkId> {
         let doubles: HashSet<_> = self.ledger.doubles(self.rows).flat_map(|(_, rows)| rows).collect();
         let is_told = |row: &&Row| self.tells(row) && (doubles.contains(&row.work) || self.is_theirs(row));
@@ -77,7 +101,7 @@ impl View<'_> {
     /// The rows whose texts are needed for the account of this site and, where `theirs` is given, for what it lacks of
     /// that.
     pub fn lookups(&self, theirs: Option<&Account>) -> BTreeSet<WorkId> {
-        let mut rows = self.told();
+        let mut rows = self.accounted();
         for text in theirs.iter().flat_map(|account| &account.texts) {
             rows.extend(self.here(&text.origin).filter(|row| self.tells(row)).map(|row| row.work));
         }
@@ -86,12 +110,8 @@ impl View<'_> {
 
     /// The account of this site. `digests` has the rows that [`View::lookups`] named.
     pub fn account(&self, digests: &BTreeMap<WorkId, Digest>) -> Account {
-        let text = |row: WorkId| Some(Text { origin: self.ledger.origin(row), digest: *digests.get(&row)? });
-        Account {
-            names: self.names(),
-            exchanged: self.ledger.exchanged(self.peer),
-            texts: self.told().into_iter().filter_map(text).collect(),
-        }
+        let texts = self.texts(self.accounted(), digests);
+        Account { names: self.names(), exchanged: self.ledger.exchanged(self.peer), texts }
     }
 
     /// What of the peer's account this site lacks. A row that the peer may not be told of answers as one that is not here.
@@ -107,9 +127,18 @@ impl View<'_> {
             let same = |row: &Row| self.tells(row) && digests.get(&row.work) == Some(&text.digest);
             gone.contains(&text.origin) || self.here(&text.origin).any(same)
         };
-        let texts = theirs.texts.iter().filter(|text| !origins.contains(&text.origin) && !has(text));
-        let texts = texts.cloned().collect();
-        Missing { origins, texts }
+        let lacked = theirs.texts.iter().filter(|text| !origins.contains(&text.origin) && !has(text));
+        let mut told = BTreeMap::<_, usize>::new();
+        theirs.texts.iter().for_each(|text| *told.entry(&text.origin).or_default() += 1);
+        // Exchanged by what both say, and each has one text of it.
+        let is_other = |text: &Text| {
+            let is_single = told.get(&text.origin) == Some(&1) && theirs.exchanged.contains(&text.origin);
+            let mut here = self.here(&text.origin);
+            let is_exchanged = |row: &Row| self.tells(row) && self.ledger.exchanged_row(self.peer, row.work);
+            is_single && here.next().is_some_and(is_exchanged) && here.next().is_none()
+        };
+        let (differing, texts) = lacked.cloned().partition(is_other);
+        Missing { origins, texts, differing }
     }
 
     /// The rows that the peer is recorded to hold and says that it lost. Only what receipts cover or what it wrote itself
@@ -245,6 +274,29 @@ mod tests {
     }
 
     #[test]
+    fn one_number_with_another_text_at_each_site_is_told_and_is_no_loss() {
+        let one = desk("1", &["old", "copy in system N: 1 from 7"]);
+        let n = desk("N", &["gone", "gone", "gone", "gone", "gone", "gone", "new", "copy in system 1: 7"]);
+        assert_eq!(one.view(&site("N")).belief(), n.view(&site("1")).belief());
+        assert_ne!(one.view(&site("N")).text_sum(&one.digests), n.view(&site("1")).text_sum(&n.digests));
+        for (here, there) in [(&one, &n), (&n, &one)] {
+            let missing = here.lacks(there);
+            assert_eq!((shown(&missing).as_str(), missing.differing.len(), missing.is_complete()), ("|", 1, true));
+            assert_eq!(there.lost_rows(here, &missing).as_str(), "");
+            let row = if there.ledger.site() == &site("1") { "1" } else { "7" };
+            assert_eq!(there.lost_rows(here, &missing.to_repair(true)), row);
+        }
+    }
+
+    #[test]
+    fn a_text_that_became_internal_is_not_even_summed_up() {
+        let shown = desk("N", &["a", "-PIN 8342", "copy in system 1: 1-2"]);
+        let one = site("1");
+        assert_eq!(shown.view(&one).exchanged_texts(), [WorkId::MIN].into());
+        assert_eq!(shown.view(&one).account(&shown.digests).texts.len(), 1);
+    }
+
+    #[test]
     fn an_entry_that_came_by_another_way_is_missed_by_who_wrote_it() {
         let one = desk("1", &["by way of C", "copy in system C: 1 from N/4"]);
         let n = desk("N", &[]);
@@ -297,7 +349,7 @@ mod tests {
         let n = desk("N", &["a", "copy in system 1: adopted 1"]);
         let all = Missing {
             origins: [(site("N"), IdSet::all())].into_iter().collect::<BTreeMap<_, _>>().into(),
-            texts: vec![],
+            ..Missing::default()
         };
         assert_eq!(n.view(&site("1")).lost_rows(&all, &n.digests).to_string(), "");
     }

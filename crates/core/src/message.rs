@@ -320,6 +320,9 @@ pub struct Verify {
     /// The `after` of the answer before; absent in the first call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<ProblemId>,
+    /// Whether the answer is to sum up the texts too: they are all read for it.
+    #[serde(default)]
+    pub texts: bool,
 }
 
 /// The answer to [`Verify`].
@@ -343,6 +346,29 @@ pub struct Believed {
     /// site's own entry is here without a receipt.
     #[serde(default)]
     pub compare: bool,
+    /// Of the exchanged entries that are here and may leave, their texts: where [`Verify`] asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<TextSum>,
+}
+
+impl Believed {
+    /// Whether two sites believe the same, of the texts as far as both summed them up.
+    pub fn agrees(&self, other: &Believed) -> bool {
+        let texts = self.texts.zip(other.texts).is_none_or(|(one, two)| one == two);
+        self.belief == other.belief && texts
+    }
+}
+
+/// The wrapping 64-bit sum of the hashes of texts and their origins, in hexadecimal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextSum(#[serde(with = "hex")] u64);
+
+impl TextSum {
+    /// The sum over these texts, in whatever order.
+    pub fn of<'a>(texts: impl IntoIterator<Item = &'a Text>) -> Self {
+        let hash = |text: &Text| Digest::of(&format!("{} {}", text.origin, text.digest)).short();
+        Self(texts.into_iter().fold(0, |sum, text| sum.wrapping_add(hash(text))))
+    }
 }
 
 /// Tells what this site has of some problems, and asks for the same and for what of it the receiver lacks.
@@ -367,7 +393,7 @@ pub struct Account {
     pub names: BTreeMap<SiteName, ProblemId>,
     /// The origins that receipts between the two cover.
     pub exchanged: OriginSet,
-    /// The other site's own entries that are here, and those that are here with two texts.
+    /// Of what is here: the other site's own entries, those with two texts, and those exchanged that may leave.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<Text>,
 }
@@ -408,12 +434,30 @@ pub struct Missing {
     /// Of these origins it has another text, or nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<Text>,
+    /// Of these origins, which receipts between the two cover at both sites, it has one other text: the entry was edited at
+    /// one of them, or its number was given out again before a restore at both. Only a person can tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differing: Vec<Text>,
 }
 
 impl Missing {
-    /// Whether nothing is missing.
+    /// Whether nothing is missing and nothing differs.
     pub fn is_empty(&self) -> bool {
+        self.is_complete() && self.differing.is_empty()
+    }
+
+    /// Whether nothing is missing, whatever differs.
+    pub fn is_complete(&self) -> bool {
         self.origins.is_empty() && self.texts.is_empty()
+    }
+
+    /// What is to be done something about: where an operator says so, what differs counts as missing.
+    pub fn to_repair(&self, differing: bool) -> Missing {
+        let mut missing = Missing { differing: vec![], ..self.clone() };
+        if differing {
+            missing.texts.extend_from_slice(&self.differing);
+        }
+        missing
     }
 
     /// Every origin of which something is missing.

@@ -476,7 +476,7 @@ impl Service for Answering {
 
     async fn verify(&self, from: &SiteName, verify: Verify) -> Result<Beliefs, ServeError> {
         self.line(from, &verify.from, &verify.to, &verify.history)?;
-        beliefs(&self.bridge, from, verify.after.as_ref()).await.map_err(|e| self.away(&e))
+        beliefs(&self.bridge, from, verify.after.as_ref(), verify.texts).await.map_err(|e| self.away(&e))
     }
 
     async fn compare(&self, from: &SiteName, compare: Compare) -> Result<Compared, ServeError> {

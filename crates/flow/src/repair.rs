@@ -20,25 +20,22 @@ use crate::verify::{Finding, Found, read_digests, sides};
 /// Entries of a problem that a site lost.
 pub type Loss = (ProblemId, Missing);
 
-/// What the peer lost of the problems of these findings.
-pub fn lost_there(findings: &[Finding]) -> Vec<Loss> {
-    losses(findings, |found| match found {
-        Found::Lacking { there, .. } => there.clone(),
-        Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
-    })
+/// What the peer lost of the problems of these findings; where `differing`, also what it has another text of.
+pub fn lost_there(findings: &[Finding], differing: bool) -> Vec<Loss> {
+    losses(findings, |there, _| there.to_repair(differing))
 }
 
-/// What this site lost of them.
-pub fn lost_here(findings: &[Finding]) -> Vec<Loss> {
-    losses(findings, |found| match found {
-        Found::Lacking { here, .. } => here.clone(),
-        Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
-    })
+/// What this site lost of them; where `differing`, also what it has another text of.
+pub fn lost_here(findings: &[Finding], differing: bool) -> Vec<Loss> {
+    losses(findings, |_, here| here.to_repair(differing))
 }
 
-fn losses(findings: &[Finding], of: impl Fn(&Found) -> Missing) -> Vec<Loss> {
-    let losses = findings.iter().map(|finding| (finding.problem.clone(), of(&finding.found)));
-    losses.filter(|(_, missing)| !missing.is_empty()).collect()
+fn losses(findings: &[Finding], of: impl Fn(&Missing, &Missing) -> Missing) -> Vec<Loss> {
+    let loss = |finding: &Finding| match &finding.found {
+        Found::Lacking { there, here } => Some((finding.problem.clone(), of(there, here))),
+        Found::Unseen { .. } | Found::LinkLost { .. } => None,
+    };
+    findings.iter().filter_map(loss).filter(|(_, missing)| !missing.is_empty()).collect()
 }
 
 /// Records that `peer` lost these entries. They are owed again, or not, where the loss is `meant`. Says for each problem how

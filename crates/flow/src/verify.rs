@@ -2,7 +2,7 @@
 //! differ, entry by entry. Nothing is changed and no text travels.
 //!
 //! ```text
-//! verify    pages of what the peer believes     ◄── beliefs     core/account   belief
+//! verify    pages of what the peer believes     ◄── beliefs     core/account   belief, text_sum
 //!           and of our own problems that it does not name
 //! compare   of those that differ, our account   ──► accounts    core/account   account, lacks
 //!           ◄── its account, and what it lacks of ours
@@ -16,7 +16,7 @@ mod answers;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use landbridge_core::account::View;
-use landbridge_core::message::{Account, Answered, Beliefs, Compare, Missing, Verify, WIRE};
+use landbridge_core::message::{Account, Answered, Beliefs, Believed, Compare, Missing, Verify, WIRE};
 use landbridge_core::{Digest, Ledger, OriginSet, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::bridge::{Bridge, Event};
@@ -66,7 +66,8 @@ pub enum Found {
     },
 }
 
-/// Compares everything that this site and `name` exchanged. `progress` is told how many problems were looked at.
+/// Compares everything that this site and `name` exchanged, its texts too where `with_texts`: only they tell where one number
+/// has another text at each site. `progress` is told how many problems were looked at.
 ///
 /// # Errors
 /// [`Failure`] of either end; nothing is told to the observer then.
@@ -74,12 +75,15 @@ pub async fn verify(
     bridge: &Bridge,
     name: &SiteName,
     peer: &dyn Compares,
+    with_texts: bool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
     let (mut named, mut looked_at, mut after) = (HashSet::new(), 0, None);
     loop {
-        let beliefs = peer.verify(ask(bridge, name, after.clone())).await?;
+        let (from, to, history) = (bridge.site().clone(), name.clone(), bridge.history.clone());
+        let ask = Verify { wire: WIRE, from, to, history, after: after.clone(), texts: with_texts };
+        let beliefs = peer.verify(ask).await?;
         let differing = differing(bridge, name, &beliefs, &mut named, &mut findings).await?;
         findings.extend(compare_quietly(bridge, name, peer, &differing).await?);
         looked_at += beliefs.problems.len();
@@ -164,11 +168,6 @@ fn tell(bridge: &Bridge, peer: &SiteName, finding: &Finding) {
     }
 }
 
-fn ask(bridge: &Bridge, name: &SiteName, after: Option<ProblemId>) -> Verify {
-    let (from, to, history) = (bridge.site().clone(), name.clone(), bridge.history.clone());
-    Verify { wire: WIRE, from, to, history, after }
-}
-
 fn key(problem: &ProblemId) -> u64 {
     Digest::of(problem.as_str()).short()
 }
@@ -191,13 +190,13 @@ async fn differing(
             theirs.push(believed);
         }
     }
-    let look = |side: &Side| (side.view(bridge, name).belief(), is_linked_as(bridge, &side.ledger, name));
-    let ours = look_at(bridge, name, &problems, look).await?;
+    let with_texts = theirs.iter().map(|believed| believed.texts.is_some());
+    let ours = believed(bridge, name, &problems, &with_texts.collect::<Vec<_>>()).await?;
     let mut differing = Vec::new();
-    for ((problem, believed), (ours, linked)) in problems.into_iter().zip(theirs).zip(ours) {
-        if !linked.agrees(believed.names.get(name)) {
-            findings.push(Finding { problem, found: Found::LinkLost { theirs: believed.names.get(name).cloned() } });
-        } else if believed.compare || ours.as_ref().is_none_or(|o| o.compare || o.belief != believed.belief) {
+    for ((problem, theirs), (ours, linked)) in problems.into_iter().zip(theirs).zip(ours) {
+        if !linked.agrees(theirs.names.get(name)) {
+            findings.push(Finding { problem, found: Found::LinkLost { theirs: theirs.names.get(name).cloned() } });
+        } else if ours.is_none_or(|ours| ours.compare || theirs.compare || !ours.agrees(theirs)) {
             differing.push(problem);
         }
     }
@@ -258,6 +257,46 @@ pub(crate) async fn meant<'a>(
 
 /// How many problems are read at once where a peer chooses them: their rows are in memory together.
 const PART_PROBLEMS: usize = 50;
+
+/// What this site believes of each of these problems, and what it calls the peer's; with the sum of its texts where that is
+/// wanted.
+async fn believed(
+    bridge: &Bridge,
+    peer: &SiteName,
+    problems: &[ProblemId],
+    with_texts: &[bool],
+) -> Result<Vec<(Option<Believed>, LinkedAs)>, StoreError> {
+    let mut all = Vec::with_capacity(problems.len());
+    for (part, with_texts) in problems.chunks(PART_PROBLEMS).zip(with_texts.chunks(PART_PROBLEMS)) {
+        let mut txn = bridge.store.begin(Mode::Read).await?;
+        let read = txn.rows(part, Some(peer)).await?;
+        let sides = sides(bridge, part, read);
+        let beliefs = summed_up(bridge, txn.as_mut(), peer, &sides, with_texts).await?;
+        let linked = sides.iter().map(|side| is_linked_as(bridge, &side.ledger, peer));
+        all.extend(beliefs.into_iter().zip(linked));
+    }
+    Ok(all)
+}
+
+/// The beliefs of these problems, with the sum of their texts where that is wanted.
+pub(crate) async fn summed_up(
+    bridge: &Bridge,
+    txn: &mut dyn Txn,
+    peer: &SiteName,
+    sides: &[Side],
+    with_texts: &[bool],
+) -> Result<Vec<Option<Believed>>, StoreError> {
+    let wanted = |(side, with_texts): (&Side, &bool)| match with_texts {
+        true => side.view(bridge, peer).exchanged_texts(),
+        false => BTreeSet::new(),
+    };
+    let digests = read_digests(bridge, txn, sides, sides.iter().zip(with_texts).map(wanted).collect()).await?;
+    let belief = |((side, digests), with_texts): ((&Side, &BTreeMap<_, _>), &bool)| {
+        let view = side.view(bridge, peer);
+        Some(Believed { texts: with_texts.then(|| view.text_sum(digests)), ..view.belief()? })
+    };
+    Ok(sides.iter().zip(&digests).zip(with_texts).map(belief).collect())
+}
 
 /// What `look` makes of each of these problems.
 async fn look_at<T>(

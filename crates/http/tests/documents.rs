@@ -5,7 +5,7 @@
 
 use landbridge_core::message::{
     Account, Answered, Belief, Beliefs, Believed, Checked, Code, Compare, Compared, Deliveries, Delivery, Entry,
-    LossRecorded, Lost, LostOf, Missing, Pull, Push, Receipt, Receipts, Refusal, Refused, Text, Verify, WIRE,
+    LossRecorded, Lost, LostOf, Missing, Pull, Push, Receipt, Receipts, Refusal, Refused, Text, TextSum, Verify, WIRE,
     from_bytes, to_bytes,
 };
 use landbridge_core::{Digest, Fields, OriginSet};
@@ -85,16 +85,17 @@ fn account() -> Account {
 }
 
 fn missing() -> Missing {
-    Missing { origins: set(&["1/4"]), texts: vec![text()] }
+    Missing { origins: set(&["1/4"]), texts: vec![text()], differing: vec![text()] }
 }
 
 fn verify() -> Verify {
     let (from, to) = ("1".parse().unwrap(), "N".parse().unwrap());
-    Verify { wire: WIRE, from, to, history: "h".to_owned(), after: Some("ABC".parse().unwrap()) }
+    Verify { wire: WIRE, from, to, history: "h".to_owned(), after: Some("ABC".parse().unwrap()), texts: true }
 }
 
 fn beliefs() -> Beliefs {
-    let believed = Believed { names: names(), belief: Belief::of(&set(&["1/1"])), compare: true };
+    let (belief, texts) = (Belief::of(&set(&["1/1"])), Some(TextSum::of([&text()])));
+    let believed = Believed { names: names(), belief, compare: true, texts };
     Beliefs { problems: vec![believed], after: Some("ABC".parse().unwrap()) }
 }
 

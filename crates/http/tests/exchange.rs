@@ -29,8 +29,8 @@ async fn what_is_compared_and_what_was_lost_crosses_as_well() {
     let (_server, peer) = pair().await;
     let (from, to, history) = (site("1"), site("N"), "h".to_owned());
     let after = Some("ABC".parse().unwrap());
-    let verify =
-        Verify { wire: WIRE, from: from.clone(), to: to.clone(), history: history.clone(), after: after.clone() };
+    let (asks, asked, of) = (from.clone(), to.clone(), history.clone());
+    let verify = Verify { wire: WIRE, from: asks, to: asked, history: of, after: after.clone(), texts: true };
     assert_eq!(peer.verify(verify).await.unwrap().after, after);
 
     let mut origins = landbridge_core::OriginSet::new();
@@ -40,7 +40,7 @@ async fn what_is_compared_and_what_was_lost_crosses_as_well() {
     let compare = Compare { wire: WIRE, from: from.clone(), to: to.clone(), history: history.clone(), problems };
     assert_eq!(peer.compare(compare).await.unwrap().problems[0].as_ref().unwrap().account, account);
 
-    let lost = Missing { origins, texts: vec![] };
+    let lost = Missing { origins, ..Missing::default() };
     let problems = vec![LostOf { names: Default::default(), lost }];
     let lost = Lost { wire: WIRE, from, to, history, meant: false, problems };
     assert_eq!(peer.lost(lost).await.unwrap().rows, [1]);

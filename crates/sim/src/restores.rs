@@ -111,9 +111,9 @@ type Repaired = Result<Vec<Finding>, Failure>;
 
 /// What the operator of one site does.
 async fn repair(bridge: &Bridge, name: &SiteName, peer: &dyn Compares) -> Repaired {
-    let findings = verify(bridge, name, peer, &|_| ()).await?;
-    record(bridge, name, &lost_there(&findings), false).await?;
-    tell_lost(bridge, name, peer, &lost_here(&findings), false).await?;
+    let findings = verify(bridge, name, peer, true, &|_| ()).await?;
+    record(bridge, name, &lost_there(&findings, true), false).await?;
+    tell_lost(bridge, name, peer, &lost_here(&findings, true), false).await?;
     Ok(findings)
 }
 

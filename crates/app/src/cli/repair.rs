@@ -43,6 +43,10 @@ const LOOK: Duration = Duration::from_millis(300);
 /// been written here. Peers refuse them as an *echo*. With --recognise a row that no marker names and that has the very text
 /// of what the peer gives back is taken for it: the marker is written again, and nothing is appended.
 ///
+/// Where both sites have an entry, each with another text, nothing is done: it was edited, as far as can be told. With --texts
+/// it counts as two entries under one number, and each site gets the other's: for where a number was given out again after
+/// one restore, before another.
+///
 /// With --accept nothing is sent: the loss is meant, as where old tickets were purged with their markers. It is recorded at
 /// both sites, and neither shows it any more.
 ///
@@ -78,6 +82,9 @@ pub struct RepairArgs {
     /// Take rows that no marker names for what the peer gives back, where they have its text
     #[arg(long, conflicts_with = "accept")]
     recognise: bool,
+    /// Bring both texts to both sites, where each has another one of an entry
+    #[arg(long, conflicts_with = "accept")]
+    texts: bool,
     /// Ask nothing
     #[arg(long, short)]
     yes: bool,
@@ -114,7 +121,7 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
     }
     let (name, screen) = (&args.peer, context.screen);
     let Some(dialled) = site.dial(peer, None)? else { return from_afar(args, &site, screen).await };
-    let found = findings(&site, name, &dialled, &args.problems).await?;
+    let found = findings(&site, name, &dialled, &args.problems, true).await?;
     let shown: Vec<_> = found.iter().map(|finding| Shown::of(name, finding)).collect();
     if !args.json {
         say(&differences(name, &shown, screen))?;
@@ -124,6 +131,22 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
             say(&json(&Summary { left: shown, ..Summary::default() })?)?;
         }
         return Ok(if found.is_empty() { Exit::Done } else { Exit::Person });
+    }
+    let is_repairable = |finding: &Finding| match &finding.found {
+        Found::Lacking { there, here } => args.texts || !there.is_complete() || !here.is_complete(),
+        Found::Unseen { .. } | Found::LinkLost { .. } => true,
+    };
+    if !found.iter().any(is_repairable) {
+        let what = format!(
+            "Nothing is lacking here or at {name}. What has another text may have been edited; if these are \
+             two entries under one number, `repair --texts` brings both to both."
+        );
+        if args.json {
+            say(&json(&Summary { left: shown, ..Summary::default() })?)?;
+        } else {
+            say(&screen.prose(&what))?;
+        }
+        return Ok(Exit::Person);
     }
     if !is_agreed(args)? {
         return Ok(Exit::Left);
@@ -142,11 +165,10 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
             say(&table(name, &summary.left, screen))?;
         }
     }
-    let is_left = |shown: &Shown| !shown.lost_there.is_empty() || !shown.lost_here.is_empty();
     Ok(match &summary.left[..] {
         [] if summary.on_their_way == 0 => Exit::Done,
         [] => Exit::Left,
-        left if left.iter().all(is_left) && !args.accept => Exit::Left,
+        left if left.iter().all(Shown::is_lacking) && !args.accept => Exit::Left,
         _ => Exit::Person,
     })
 }
@@ -169,7 +191,7 @@ async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]
     let linked = site.bridge.is_linked();
     let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked)));
     let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
-    let here = lost_here(found);
+    let here = lost_here(found, false);
     let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
     let told = tell_lost(&site.bridge, name, peer, &here, true).await;
     let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
@@ -182,8 +204,8 @@ async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]
 /// differently: its number may be another ticket's there by now, and that nothing was exchanged would link the two.
 fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
     match &finding.found {
-        Found::Lacking { there, .. } => there.clone(),
-        Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), texts: vec![] },
+        Found::Lacking { there, .. } => there.to_repair(false),
+        Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), ..Missing::default() },
         Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
     }
 }
@@ -195,7 +217,7 @@ async fn send_again(
     peer: &HttpPeer,
     found: &[Finding],
 ) -> Result<Summary, Failure> {
-    let (there, here) = (lost_there(found), lost_here(found));
+    let (there, here) = (lost_there(found, args.texts), lost_here(found, args.texts));
     let _door = lock::repair(&site.config.path, name, args.recognise)?;
     // Where no bridge runs, this process is one until all has come.
     let bridge = if lock::is_running(&site.config.path) {
@@ -231,7 +253,7 @@ async fn wait_until_all_came(
         // What is recorded as lost is in no account, so that both agree before anything has come.
         let coming = on_their_way(&site.bridge, name, here, there).await?;
         let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
-        let repairable = left.iter().filter(|finding| matches!(finding.found, Found::Lacking { .. })).count();
+        let repairable = left.iter().map(entries).filter(|left| *left > 0).count();
         bar.set_position(problems.len().saturating_sub(left.len()) as u64);
         let entries = left.iter().map(entries).fold(coming, u64::saturating_add);
         if entries < fewest {
@@ -270,7 +292,8 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     let (name, learnt) = (&args.peer, still_true(&site.bridge, site.cache.learnt()).await?);
     let is_asked = |lost: &Lost| args.problems.is_empty() || args.problems.contains(&lost.problem);
     let told = learnt.diverged.into_iter().filter(|lost| lost.peer == *name && is_asked(lost));
-    let there: Vec<Loss> = told.map(|lost| (lost.problem, Missing { origins: lost.entries, texts: vec![] })).collect();
+    let there: Vec<Loss> =
+        told.map(|lost| (lost.problem, Missing { origins: lost.entries, ..Missing::default() })).collect();
     let entries: u64 = there.iter().map(|(_, missing)| missing.origins.len()).sum();
     let text = format!(
         "{name} dials this site, so it is compared from there. By what it last told it lacks {} of {}.",

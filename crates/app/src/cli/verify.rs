@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use landbridge_core::message::Missing;
 use landbridge_core::{OriginSet, ProblemId, SiteName};
 use landbridge_flow::exchange;
 use landbridge_flow::verify::{Finding, Found, compare, verify};
@@ -22,12 +21,17 @@ const LISTED_MAX: usize = 100;
 /// Compare what this site and its peers hold
 ///
 /// After a database was restored from a backup, or rows were deleted, two sites no longer agree on what was exchanged. This
-/// command finds out where: count and sum of the origins of every problem first, then, where these differ, entry by entry.
-/// Nothing is changed anywhere and no text travels. What is on its way just now is no difference.
+/// command finds out where: count and sum of the origins and of the texts of every problem first, then, where these differ,
+/// entry by entry. Nothing is changed anywhere and no text travels. What is on its way just now is no difference.
 ///
-/// A row that was deleted while its marker is still there was deleted on purpose, and is none either. Edits are none: an
-/// entry stays as it was sent. What is found is shown by `landbridge status` too, at this site and, as far as it concerns
-/// it, at the peer. `landbridge repair` sends again and fetches back, or records that a loss is meant.
+/// A row that was deleted while its marker is still there was deleted on purpose, and is none either. What is lacking is shown
+/// by `landbridge status` too, at this site and, as far as it concerns it, at the peer. `landbridge repair` sends again and
+/// fetches back, or records that a loss is meant.
+///
+/// *Other text*: both sites have the entry, each with another text. Either it was edited at one of them, since edits do not
+/// travel; or its number was given out again after a restore, before the other site was restored too, and each lacks what
+/// the other has. Only a person can tell; `repair --texts` brings both texts to both. For this all texts that were exchanged
+/// are read, here and there; where edits are common, or the histories are long, --without-texts leaves it out.
 ///
 /// Peers that dial this site are compared from their end. The peer's bridge has to run.
 #[derive(Debug, Args)]
@@ -49,6 +53,9 @@ pub struct VerifyArgs {
     /// Only these problems
     #[arg(value_name = "PROBLEM")]
     problems: Vec<ProblemId>,
+    /// Compare origins alone, and read no texts
+    #[arg(long, conflicts_with = "problems")]
+    without_texts: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -82,6 +89,8 @@ pub struct Shown {
     pub lost_there: BTreeMap<SiteName, String>,
     /// Entries that this site lacks.
     pub lost_here: BTreeMap<SiteName, String>,
+    /// Entries that both have, each with another text.
+    pub other_text: BTreeMap<SiteName, String>,
     /// What else is wrong.
     pub remark: Option<String>,
 }
@@ -90,29 +99,36 @@ impl Shown {
     /// A finding of `peer`.
     pub fn of(peer: &SiteName, finding: &Finding) -> Self {
         let ranges = |set: OriginSet| set.by_site().map(|(site, ids)| (site.clone(), ids.to_string())).collect();
-        let all = |missing: &Missing| ranges(missing.all());
         let problem = finding.problem.clone();
-        let (lost_there, lost_here, remark) = match &finding.found {
+        let nothing = BTreeMap::new;
+        let (lost_there, lost_here, other_text) = (nothing(), nothing(), nothing());
+        let mut shown = Self { problem, lost_there, lost_here, other_text, remark: None };
+        match &finding.found {
             Found::Lacking { there, here } => {
+                (shown.lost_there, shown.lost_here) = (ranges(there.all()), ranges(here.all()));
+                let mut differing = OriginSet::new();
+                there.differing.iter().chain(&here.differing).for_each(|text| differing.insert(&text.origin));
+                shown.other_text = ranges(differing);
                 let another = there.texts.iter().chain(&here.texts).next();
-                let remark = another.map(|text| format!("of {} a text is missing that the other has", text.origin));
-                (all(there), all(here), remark)
+                shown.remark = another.map(|text| format!("of {} a text is missing that the other has", text.origin));
             }
             Found::Unseen { exchanged } => {
-                let remark = format!("{peer} shows no such problem: it is gone there, hidden, or no longer linked");
-                (ranges(exchanged.clone()), BTreeMap::new(), Some(remark))
+                shown.lost_there = ranges(exchanged.clone());
+                shown.remark =
+                    Some(format!("{peer} shows no such problem: it is gone there, hidden, or no longer linked"));
             }
             Found::LinkLost { theirs } => {
                 let theirs = theirs.as_ref().map_or(String::new(), |theirs| format!(" {theirs}"));
-                let next = format!("look at both, then say `landbridge link {problem} {peer} ID`");
-                (
-                    BTreeMap::new(),
-                    BTreeMap::new(),
-                    Some(format!("not linked with {peer}'s problem{theirs} here: {next}")),
-                )
+                let next = format!("look at both, then say `landbridge link {} {peer} ID`", shown.problem);
+                shown.remark = Some(format!("not linked with {peer}'s problem{theirs} here: {next}"));
             }
-        };
-        Self { problem, lost_there, lost_here, remark }
+        }
+        shown
+    }
+
+    /// Whether entries are lacking at either site.
+    pub fn is_lacking(&self) -> bool {
+        !self.lost_there.is_empty() || !self.lost_here.is_empty()
     }
 }
 
@@ -131,7 +147,8 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
         if !peer.paused {
             match site.dial(peer, None)? {
                 None => outcome.state = State::DialsUs,
-                Some(dialled) => match findings(&site, &peer.name, &dialled, &args.problems).await {
+                Some(dialled) => match findings(&site, &peer.name, &dialled, &args.problems, !args.without_texts).await
+                {
                     Ok(found) => {
                         outcome.state = if found.is_empty() { State::Agrees } else { State::Differs };
                         outcome.findings = found.iter().map(|finding| Shown::of(&peer.name, finding)).collect();
@@ -166,16 +183,17 @@ fn exit(outcomes: &[Outcome]) -> Exit {
     }
 }
 
-/// Compares with one peer: everything, or these problems.
+/// Compares with one peer: everything, the texts too where `with_texts`, or these problems.
 pub async fn findings(
     site: &Site,
     name: &SiteName,
     peer: &HttpPeer,
     problems: &[ProblemId],
+    with_texts: bool,
 ) -> Result<Vec<Finding>, Failure> {
     let found = if problems.is_empty() {
         let bar = progress("comparing problems", None);
-        let found = verify(&site.bridge, name, peer, &|looked_at| bar.set_position(looked_at as u64)).await;
+        let found = verify(&site.bridge, name, peer, with_texts, &|looked_at| bar.set_position(looked_at as u64)).await;
         bar.finish_and_clear();
         found
     } else {
@@ -204,10 +222,16 @@ fn report(outcome: &Outcome, screen: Screen) -> String {
         State::Failed => screen.paint(Tone::Bad, &format!("{peer} was not compared.")),
         State::Differs => {
             let head = format!("{peer} and this site differ in {}:", count(outcome.findings.len() as u64, "problem"));
-            let next = format!(
-                "Nothing was changed. `landbridge repair --peer {peer}` sends again what {peer} lacks and fetches what is \
-                 lacking here; with --accept it records that the loss is meant."
+            let repair = format!(
+                " `landbridge repair --peer {peer}` sends again what {peer} lacks and fetches what is lacking here; with \
+                 --accept it records that the loss is meant."
             );
+            let texts = " Where texts differ, look at the entry at both sites: an edit may stay as it is; what are two entries \
+                         comes to both with `repair --texts`.";
+            let is_lacking = outcome.findings.iter().any(Shown::is_lacking);
+            let has_texts = outcome.findings.iter().any(|shown| !shown.other_text.is_empty());
+            let repair = if is_lacking { &repair } else { "" };
+            let next = format!("Nothing was changed.{repair}{}", if has_texts { texts } else { "" });
             let head = screen.paint(Tone::Strong, &head);
             format!("{head}\n{}\n{}", table(peer, &outcome.findings, screen), screen.prose(&next))
         }
@@ -216,20 +240,21 @@ fn report(outcome: &Outcome, screen: Screen) -> String {
 
 /// The findings as a table.
 pub fn table(peer: &SiteName, findings: &[Shown], screen: Screen) -> String {
-    let (there, here) = (format!("{peer} lacks"), "lacking here".to_owned());
-    let mut table = Table::new(["problem", &there, &here, "remark"]);
+    let has_texts = findings.iter().any(|shown| !shown.other_text.is_empty());
+    let there = format!("{peer} lacks");
+    let mut heads = vec!["problem", &there, "lacking here"];
+    heads.extend(has_texts.then_some("other text"));
+    heads.push("remark");
+    let mut table = Table::new(heads);
     let ranges = |sets: &BTreeMap<SiteName, String>| {
         let ranges: Vec<_> = sets.iter().map(|(site, ids)| format!("{site}/{ids}")).collect();
         Cell::new(ranges.join("; "), Tone::Bad)
     };
     for shown in findings.iter().take(LISTED_MAX) {
-        let remark = shown.remark.clone().unwrap_or_default();
-        table.row([
-            Cell::from(shown.problem.as_str()),
-            ranges(&shown.lost_there),
-            ranges(&shown.lost_here),
-            Cell::from(remark),
-        ]);
+        let mut row = vec![Cell::from(shown.problem.as_str()), ranges(&shown.lost_there), ranges(&shown.lost_here)];
+        row.extend(has_texts.then(|| ranges(&shown.other_text)));
+        row.push(Cell::from(shown.remark.clone().unwrap_or_default()));
+        table.row(row);
     }
     let more = findings.len().saturating_sub(LISTED_MAX);
     let more = if more > 0 { format!("\nand {more} more; --json has all") } else { String::new() };

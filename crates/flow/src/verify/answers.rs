@@ -2,34 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use landbridge_core::account::View;
 use landbridge_core::message::{Account, Answered, Beliefs};
 use landbridge_core::{ProblemId, SiteName};
 
-use super::{PART_PROBLEMS, digests, here, is_linked_as, sides};
+use super::{PART_PROBLEMS, Side, digests, here, is_linked_as, sides, summed_up};
 use crate::bridge::{Bridge, Event};
 use crate::error::StoreError;
 use crate::ports::Mode;
 use crate::survey::PAGE_PROBLEMS;
+
+/// Bytes of texts that are read for one page of beliefs, about: the page ends behind the problems that reach it.
+const PAGE_TEXT_BYTES: u64 = 32 << 20;
 
 /// The answer to [`Compares::verify`]: a page of what this site believes that it exchanged with `from`.
 pub(crate) async fn beliefs(
     bridge: &Bridge,
     from: &SiteName,
     after: Option<&ProblemId>,
+    with_texts: bool,
 ) -> Result<Beliefs, StoreError> {
-    let problems: Vec<_> = bridge.store.sweep(after, PAGE_PROBLEMS).await?.into_iter().map(|s| s.problem).collect();
-    let relay = bridge.peers.get(from).is_some_and(|policy| policy.relay);
-    let mut beliefs = Vec::new();
-    if !problems.is_empty() {
+    let page: Vec<_> = bridge.store.sweep(after, PAGE_PROBLEMS).await?.into_iter().map(|s| s.problem).collect();
+    let (mut problems, mut after, mut bytes) = (Vec::new(), None, 0_u64);
+    for part in page.chunks(PART_PROBLEMS) {
         let mut txn = bridge.store.begin(Mode::Read).await?;
-        let read = txn.rows(&problems, Some(from)).await?;
-        for (problem, read) in problems.iter().zip(read).filter(|(_, read)| read.visible) {
-            let ledger = bridge.ledger(problem, &read.rows);
-            beliefs.extend(View { ledger: &ledger, rows: &read.rows, peer: from, relay }.belief());
+        let read = txn.rows(part, Some(from)).await?;
+        let mut sides = sides(bridge, part, read);
+        sides.retain(|side| side.read.visible);
+        let beliefs = summed_up(bridge, txn.as_mut(), from, &sides, &vec![with_texts; sides.len()]).await?;
+        problems.extend(beliefs.into_iter().flatten());
+        after = part.last().cloned();
+        let texts =
+            |side: &Side| side.view(bridge, from).exchanged_texts().into_iter().map(|row| side.bytes_of(row)).sum();
+        bytes = sides.iter().map(texts).fold(bytes, u64::saturating_add);
+        if with_texts && bytes >= PAGE_TEXT_BYTES {
+            break;
         }
     }
-    Ok(Beliefs { problems: beliefs, after: problems.into_iter().next_back() })
+    Ok(Beliefs { problems, after })
 }
 
 /// The answer to [`Compares::compare`]. What this site finds that it lacks is also told to its own operator.
