@@ -237,7 +237,8 @@ pub fn exchange(bytes: &[u8]) {
         "gone",
         "copy in system 1: 7 from 2; 90 from 90; stay 7",
     ];
-    let ways = deliveries.iter().flat_map(|delivery| [(delivery, Repair::Nothing), (delivery, Repair::GivesBack)]);
+    let (nothing, given_back) = (Repair::default(), gives_back_everything());
+    let ways = deliveries.iter().flat_map(|delivery| [(delivery, &nothing), (delivery, &given_back)]);
     for (delivery, repair) in ways {
         let Some(mut here) = History::new("N", &lines) else { return };
         if from == *here.scribe.site() {
@@ -258,8 +259,15 @@ pub fn exchange(bytes: &[u8]) {
     }
 }
 
+/// The repair of a site that lost all that it ever wrote.
+fn gives_back_everything() -> Repair {
+    let all: BTreeMap<SiteName, IdSet> = "N".parse().into_iter().map(|n| (n, IdSet::all())).collect();
+    let missing = Missing { origins: all.into(), ..Missing::default() };
+    Repair::new("ABC".parse().map(|problem| (problem, missing)), false)
+}
+
 /// As the flow does it, `repair` aside.
-fn take(here: &mut History, from: &SiteName, delivery: &Delivery, repair: Repair) -> Vec<Verdict> {
+fn take(here: &mut History, from: &SiteName, delivery: &Delivery, repair: &Repair) -> Vec<Verdict> {
     let relay_from: BTreeSet<SiteName> = ["C".parse()].into_iter().flatten().collect();
     let deliverer = Deliverer { from, relay_from: &relay_from, entry_bytes_max: 1000, repair };
     let (ledger, rows) = (here.ledger(), here.heads());
@@ -270,7 +278,7 @@ fn take(here: &mut History, from: &SiteName, delivery: &Delivery, repair: Repair
     assert_eq!(verdicts.len(), delivery.entries.len());
     let (mut outcomes, mut behind) = (Vec::new(), false);
     for (entry, verdict) in delivery.entries.iter().zip(&verdicts) {
-        let is_back = repair != Repair::Nothing && entry.origin.site == *here.scribe.site();
+        let is_back = *repair != Repair::default() && entry.origin.site == *here.scribe.site();
         let speaks = entry.origin.site == *from || relay_from.contains(&entry.origin.site) || is_back;
         outcomes.push(match (verdict, &entry.text) {
             (Verdict::Known(row), _) => Outcome::Known(*row),

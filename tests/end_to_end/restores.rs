@@ -2,13 +2,14 @@
 //! on an operator's word, and not without it; what was purged on purpose stays away.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::process::Stdio;
 use std::thread;
 
 use serde_json::json;
 
 use crate::kit::backup::{Backup, purge};
-use crate::kit::command::{DONE, PERSON, landbridge};
+use crate::kit::command::{DONE, LEFT, PERSON, landbridge};
 use crate::kit::desk::{Desk, QUICK, is_marker};
 use crate::kit::host::{At, Host};
 use crate::kit::pair::{Dialling, Pair};
@@ -321,6 +322,36 @@ fn a_site_without_an_open_port_repairs_from_its_end() {
     pair.n.run(&["repair", "--peer", "1", "--yes"]).ends(DONE);
     both_have(&pair, &["ABC of 1", "ABC of N", "ABC lost, of 1", "ABC lost, of N"]);
     let _n = pair.start_n();
+    pair.wait_until_in_step();
+}
+
+#[test]
+fn a_site_that_is_dialled_takes_back_what_was_compared_and_its_operator_agreed_to() {
+    let pair = Pair::with("dialled", &HELPDESK, &COMMENTS, &PROBLEMS, Dialling::OnlyN, QUICK);
+    let (one, _n) = pair.start();
+    pair.one.append("ABC", &["of 1"]);
+    pair.wait_until_in_step();
+    let backup = Backup::of(&pair.one);
+    pair.one.append("ABC", &["lost, of 1"]);
+    pair.n.append("ABC", &["lost, of N"]);
+    pair.wait_until_in_step();
+    one.kill();
+    backup.restore(&pair.one);
+    let _one = pair.start_one();
+
+    let unknown = pair.one.run(&["repair", "--peer", "N", "--yes"]).ends(LEFT);
+    assert!(unknown.err.contains("`landbridge verify --peer 1`"), "{}", unknown.err);
+    pair.n.run(&["verify"]).ends(PERSON);
+    wait_until("site 1 has noted it", || pair.one.status()["peers"][0]["lost_here"]["count"] == 1);
+    let said = pair.one.run(&["repair", "--peer", "N", "--dry-run"]).ends(PERSON).out;
+    assert!(said.contains("this site lacks 2 entries of 1 problem"), "{said}");
+    thread::scope(|scope| {
+        scope.spawn(|| pair.one.run(&["repair", "--peer", "N", "--yes"]).ends(DONE));
+        let door = format!("{}.repair-N", pair.one.config.display());
+        wait_until("the operator of 1 repairs", || fs::read(&door).is_ok_and(|named| !named.is_empty()));
+        pair.n.run(&["repair", "--peer", "1", "--yes"]).ends(DONE);
+    });
+    both_have(&pair, &["ABC of 1", "ABC lost, of 1", "ABC lost, of N"]);
     pair.wait_until_in_step();
 }
 

@@ -1,11 +1,14 @@
 //! `FILE.lock` beside the configuration: held shared by whatever exchanges entries (`run`, `sync`), and alone by what
-//! must not happen meanwhile (`rekey`). `FILE.repair-PEER` is held while an operator repairs the exchange with a peer. The
+//! must not happen meanwhile (`rekey`). `FILE.repair-PEER` is held while an operator repairs the exchange with a peer, and names
+//! what is to come back. The
 //! system lets a lock go when the process ends, however it ends.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use landbridge_core::SiteName;
 use landbridge_core::judge::Repair;
@@ -65,19 +68,15 @@ pub fn is_running(config: &Path) -> bool {
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
-/// What stands in the file of a repair that recognises rows.
-const RECOGNISES: &str = "recognises";
-
-/// Says that an operator repairs the exchange with `peer` in this process: bridges of this site take back what it wrote
-/// itself from that peer (and, where `recognises`, take rows for what they have the text of), until the lock is dropped,
-/// however this process ends.
-pub fn repair(config: &Path, peer: &SiteName, recognises: bool) -> Result<Lock, Failure> {
+/// Says that an operator repairs the exchange with `peer` in this process: bridges of this site take back from that peer
+/// what `repair` names, until the lock is dropped, however this process ends.
+pub fn repair(config: &Path, peer: &SiteName, repair: &Repair) -> Result<Lock, Failure> {
     let path = repair_path(config, peer);
     let mut file = open(&path).map_err(|e| failed(&path, &e))?;
     match patiently(|| file.try_lock()) {
         Ok(()) => {
-            let said = if recognises { RECOGNISES } else { "" };
-            let written = file.set_len(0).and_then(|()| file.write_all(said.as_bytes()));
+            let said = serde_json::to_vec(repair).map_err(io::Error::from);
+            let written = said.and_then(|said| file.set_len(0).and_then(|()| file.write_all(&said)));
             written.map_err(|e| failed(&path, &e))?;
             Ok(Lock(Some(file)))
         }
@@ -90,16 +89,55 @@ pub fn repair(config: &Path, peer: &SiteName, recognises: bool) -> Result<Lock, 
     }
 }
 
-/// What an operator repairs of the exchange with `peer` now. Makes no file.
-pub fn repairs(config: &Path, peer: &SiteName) -> Repair {
-    let Ok(mut file) = File::open(repair_path(config, peer)) else { return Repair::Nothing };
-    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
-        return Repair::Nothing;
+/// What operators repair, read by bridges: for every batch that comes.
+#[derive(Debug)]
+pub struct Repairs {
+    config: PathBuf,
+    /// Of each peer what was read last.
+    last: Mutex<HashMap<SiteName, LastRead>>,
+}
+
+/// What was read of a file that was so old and long.
+#[derive(Debug)]
+struct LastRead {
+    modified: SystemTime,
+    length: u64,
+    repair: Arc<Repair>,
+}
+
+impl Repairs {
+    /// Beside the configuration `config`.
+    pub fn beside(config: &Path) -> Self {
+        Self { config: config.to_owned(), last: Mutex::default() }
     }
-    let mut said = String::new();
-    match file.read_to_string(&mut said) {
-        Ok(_) if said == RECOGNISES => Repair::Recognises,
-        _ => Repair::GivesBack,
+
+    /// What an operator repairs of the exchange with `peer` now. Makes no file.
+    pub fn of(&self, peer: &SiteName) -> Arc<Repair> {
+        let Ok(file) = File::open(repair_path(&self.config, peer)) else { return Arc::default() };
+        if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return Arc::default();
+        }
+        self.read(peer, file).unwrap_or_else(|e| {
+            // The next batch looks again.
+            tracing::warn!("what is repaired with {peer} cannot be read ({e}), so nothing is taken back for now");
+            Arc::default()
+        })
+    }
+
+    fn read(&self, peer: &SiteName, mut file: File) -> io::Result<Arc<Repair>> {
+        let about = file.metadata()?;
+        let (modified, length) = (about.modified()?, about.len());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.get(peer) {
+            Some(read) if (read.modified, read.length) == (modified, length) => Ok(read.repair.clone()),
+            _ => {
+                let mut said = Vec::new();
+                file.read_to_end(&mut said)?;
+                let repair: Arc<Repair> = Arc::new(serde_json::from_slice(&said)?);
+                last.insert(peer.clone(), LastRead { modified, length, repair: repair.clone() });
+                Ok(repair)
+            }
+        }
     }
 }
 
@@ -137,6 +175,9 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use landbridge_core::Digest;
+    use landbridge_core::message::{Missing, Text};
+
     use super::*;
 
     #[test]
@@ -155,16 +196,30 @@ mod tests {
         let lock = alone(&config).unwrap();
         assert!(shared(&config).is_err());
         drop(lock);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_repair_names_what_comes_back_from_one_peer_until_it_ends() {
+        let folder = std::env::temp_dir().join(format!("landbridge-door-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("a.toml");
         let (n, c) = ("N".parse().unwrap(), "C".parse().unwrap());
-        assert_eq!(repairs(&config, &n), Repair::Nothing);
-        let door = repair(&config, &n, false).unwrap();
-        assert_eq!([repairs(&config, &n), repairs(&config, &c)], [Repair::GivesBack, Repair::Nothing]);
-        assert!(repair(&config, &n, true).is_err());
+        let repairs = Repairs::beside(&config);
+        let named = |origins: &str| {
+            let text = Text { origin: "1/2".parse().unwrap(), digest: Digest::of("another") };
+            let missing = Missing { origins: origins.parse().unwrap(), texts: vec![text], ..Missing::default() };
+            Repair::new([("ABC".parse().unwrap(), missing)], false)
+        };
+        assert_eq!(*repairs.of(&n), Repair::default());
+        let door = repair(&config, &n, &named("1/4-7")).unwrap();
+        assert_eq!([repairs.of(&n), repairs.of(&c)], [Arc::new(named("1/4-7")), Arc::default()]);
+        assert!(repair(&config, &n, &named("1/9")).is_err());
         drop(door);
-        let door = repair(&config, &n, true).unwrap();
-        assert_eq!(repairs(&config, &n), Repair::Recognises);
+        assert_eq!(*repairs.of(&n), Repair::default(), "though its file is still there");
+        let door = repair(&config, &n, &named("1/9-12")).unwrap();
+        assert_eq!(*repairs.of(&n), named("1/9-12"));
         drop(door);
-        assert_eq!(repairs(&config, &n), Repair::Nothing);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -66,8 +66,8 @@ impl Site {
         if let (Some(file), Some(audit)) = (&record, &config.audit) {
             bridge.egress = Arc::new(Record::new(file.clone(), audit.texts, cache.clone()));
         }
-        let path = config.path.clone();
-        bridge.repairs = Arc::new(move |peer| lock::repairs(&path, peer));
+        let repairs = lock::Repairs::beside(&config.path);
+        bridge.repairs = Arc::new(move |peer| repairs.of(peer));
         let shares = config.peers.iter().map(|peer| (peer.name.clone(), peer.allowance.clone()));
         let all = usize::try_from(config.limits.all_bytes_at_once_max).unwrap_or(usize::MAX);
         let quotas = Quotas::new(shares, all);

@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::account::View;
 use crate::entry::{Digest, Row};
 use crate::id::{ProblemId, SiteName, WorkId};
 use crate::id_set::{IdSet, OriginSet};
 use crate::ledger::Ledger;
 use crate::marker::{Group, Marker};
-use crate::message::{Code, Delivery, Entry, Refusal};
+use crate::message::{Code, Delivery, Entry, Missing, Refusal, Text};
 use crate::scribe::Scribe;
 
 /// Who delivers, and what this site lets it do.
@@ -24,20 +26,35 @@ pub struct Deliverer<'a> {
     /// The longest text taken, in bytes.
     pub entry_bytes_max: u64,
     /// What an operator repairs of the exchange with it right now.
-    pub repair: Repair,
+    pub repair: &'a Repair,
 }
 
-/// What an operator repairs of the exchange with a peer (DESIGN §5).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Repair {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// The peer gives back what this site lost, also what this site wrote itself.
-    GivesBack,
-    /// That, and a row here that no marker names is the entry that the peer gives, where it has the very text: its marker is
-    /// gone.
-    Recognises,
+/// What an operator repairs of the exchange with a peer (DESIGN §5): what the comparison found lacking here, and nothing
+/// besides, or the peer could put words into this site's mouth meanwhile.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Repair {
+    /// Of each problem; the texts in order.
+    lacking: BTreeMap<ProblemId, Missing>,
+    recognises: bool,
+}
+
+impl Repair {
+    /// What is `lacking` is taken from the peer, also what this site wrote itself. `recognises`: a row here that no marker
+    /// names is such an entry, where it has the very text; its marker is gone.
+    pub fn new(lacking: impl IntoIterator<Item = (ProblemId, Missing)>, recognises: bool) -> Self {
+        let mut lacking: BTreeMap<_, _> = lacking.into_iter().collect();
+        lacking.values_mut().for_each(|missing: &mut Missing| missing.texts.sort_unstable());
+        Self { lacking, recognises }
+    }
+
+    /// Whether this entry of the problem is one that is lacking.
+    fn names(&self, problem: &ProblemId, entry: &Entry) -> bool {
+        self.lacking.get(problem).is_some_and(|missing| {
+            let text = || Some(Text { origin: entry.origin.clone(), digest: entry.digest()? });
+            let is_text = || text().is_some_and(|text| missing.texts.binary_search(&text).is_ok());
+            missing.origins.contains(&entry.origin) || is_text()
+        })
+    }
 }
 
 /// What an entry of a delivery is.
@@ -69,7 +86,8 @@ pub fn lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, entries
 /// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike.
 fn may_compare(ledger: &Ledger, deliverer: &Deliverer<'_>, row: &Row, entry: &Entry) -> bool {
     let sees = row.open || ledger.holds(deliverer.from, row.work);
-    sees || (entry.text.is_some() && (entry.origin.site != *ledger.site() || deliverer.repair != Repair::Nothing))
+    let is_back = || entry.origin.site != *ledger.site() || deliverer.repair.names(ledger.problem(), entry);
+    sees || (entry.text.is_some() && is_back())
 }
 
 /// What each of `entries` is. `texts` has the digests of the rows that [`lookups`] named.
@@ -93,8 +111,8 @@ pub fn judge(
         if let Place::Same(row) = place {
             return Verdict::Known(row);
         }
-        // What this site wrote itself is taken back only during a repair.
-        if entry.origin.site == *scribe.site() && deliverer.repair == Repair::Nothing {
+        // What this site wrote itself is taken back only where a repair names it.
+        if entry.origin.site == *scribe.site() && !deliverer.repair.names(ledger.problem(), entry) {
             return Verdict::Refused(Refusal::of(Code::NotAllowed));
         }
         body_missing |= entry.text.is_none();
@@ -164,7 +182,7 @@ pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, ec
     if echoes {
         wanted.extend(works().filter(|row| is_given(ledger, deliverer.from, *row)));
     }
-    if deliverer.repair == Repair::Recognises {
+    if deliverer.repair.recognises {
         wanted.extend(works().filter(|row| is_nameless(ledger, *row)));
     }
     wanted
@@ -202,15 +220,19 @@ pub fn refuse_echoes(
     }
 }
 
-/// Takes rows that no marker names for the fresh entries whose very texts they have, each for one: rows that the sender may
-/// see anyway, and texts that it sends whole, since a digest can be guessed.
+/// Takes rows that no marker names for the fresh entries that the repair names and whose very texts they have, each for one:
+/// rows that the sender may see anyway, and texts that it sends whole, since a digest can be guessed.
 pub fn recognise(
+    repair: &Repair,
     ledger: &Ledger,
     rows: &[Row],
     texts: &BTreeMap<WorkId, Digest>,
     entries: &[Entry],
     verdicts: &mut [Verdict],
 ) {
+    if !repair.recognises {
+        return;
+    }
     let mut nameless: BTreeMap<Digest, Vec<WorkId>> = BTreeMap::new();
     let may_see = |row: WorkId| is_nameless(ledger, row) && here(rows, row).is_some_and(|row| row.open);
     for (row, digest) in texts.iter().rev().filter(|(row, _)| may_see(**row)) {
@@ -218,6 +240,7 @@ pub fn recognise(
     }
     for (entry, verdict) in entries.iter().zip(verdicts) {
         let fresh = *verdict == Verdict::Fresh && entry.text.is_some() && entry.origin.site != *ledger.site();
+        let fresh = fresh && repair.names(ledger.problem(), entry);
         let mut row = || nameless.get_mut(&entry.digest()?)?.pop();
         if let Some(row) = fresh.then(&mut row).flatten() {
             *verdict = Verdict::Recognised(row);
@@ -315,10 +338,10 @@ mod tests {
     }
 
     fn judged(texts: &[&str], from: &str, entries: &[Entry]) -> Vec<Verdict> {
-        judged_in(texts, from, entries, Repair::Nothing)
+        judged_in(texts, from, entries, &Repair::default())
     }
 
-    fn judged_in(texts: &[&str], from: &str, entries: &[Entry], repair: Repair) -> Vec<Verdict> {
+    fn judged_in(texts: &[&str], from: &str, entries: &[Entry], repair: &Repair) -> Vec<Verdict> {
         let (scribe, rows) = (scribe(), rows(texts));
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let relay_from = [site("C")].into();
@@ -326,6 +349,15 @@ mod tests {
         let found = lookups(&ledger, &rows, &deliverer, entries);
         let digests = found.iter().map(|w| (*w, Digest::of(texts[w.get() as usize - 1]))).collect();
         judge(&scribe, &deliverer, &ledger, &rows, &digests, entries)
+    }
+
+    fn missing(origins: &str) -> Missing {
+        Missing { origins: origins.parse().unwrap(), ..Missing::default() }
+    }
+
+    /// Of problem ABC.
+    fn repair(origins: &str) -> Repair {
+        Repair::new([("ABC".parse().unwrap(), missing(origins))], false)
     }
 
     const REFUSED: fn(Code) -> Verdict = |code| Verdict::Refused(Refusal { code, limit: None });
@@ -376,8 +408,21 @@ mod tests {
     fn during_a_repair_an_own_entry_that_is_lost_comes_back_and_one_that_was_deleted_does_not() {
         let here = ["gone", "gone", "b", "copy in system 1: 2-3"];
         let entries = [entry("N/1", "a"), entry("N/2", "deleted"), entry("N/3", "b"), entry("N/3", "b of old")];
-        let verdicts = judged_in(&here, "1", &entries, Repair::GivesBack);
+        let verdicts = judged_in(&here, "1", &entries, &repair("N/1-3"));
         assert_eq!(verdicts, [Verdict::Fresh, Verdict::Known(id(2)), Verdict::Known(id(3)), Verdict::Differs(id(3))]);
+    }
+
+    #[test]
+    fn during_a_repair_nothing_of_this_site_is_taken_that_the_comparison_did_not_name() {
+        let here = ["gone", "b", "copy in system 1: 2"];
+        let entries = [entry("N/1", "a"), entry("N/9", "put into its mouth"), entry("N/2", "b, changed")];
+        let refused = REFUSED(Code::NotAllowed);
+        assert_eq!(judged_in(&here, "1", &entries, &repair("N/1")), [Verdict::Fresh, refused, refused]);
+        let text = Text { origin: "N/2".parse().unwrap(), digest: Digest::of("b, changed") };
+        let repair = Repair::new([("ABC".parse().unwrap(), Missing { texts: vec![text], ..missing("N/1") })], false);
+        assert_eq!(judged_in(&here, "1", &entries, &repair), [Verdict::Fresh, refused, Verdict::Differs(id(2))]);
+        let elsewhere = Repair::new([("XYZ".parse().unwrap(), missing("N/1"))], true);
+        assert_eq!(judged_in(&here, "1", &entries, &elsewhere), [refused; 3]);
     }
 
     #[test]
@@ -386,7 +431,7 @@ mod tests {
         let (scribe, rows) = (scribe(), rows(&here));
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let (one, nobody) = (site("1"), BTreeSet::new());
-        let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: Repair::Nothing };
+        let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: &Repair::default() };
         assert!(more_lookups(&ledger, &rows, &deliverer, false).is_empty());
         let looked_at = more_lookups(&ledger, &rows, &deliverer, true);
         assert_eq!(looked_at, [id(1)].into());
@@ -404,7 +449,8 @@ mod tests {
         let (scribe, rows) = (scribe(), rows(&here));
         let ledger = Ledger::fold(&scribe, &"ABC".parse().unwrap(), &rows);
         let (one, nobody) = (site("1"), BTreeSet::new());
-        let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: Repair::Recognises };
+        let repair = Repair::new([("ABC".parse().unwrap(), missing("1/3-6; N/2"))], true);
+        let deliverer = Deliverer { from: &one, relay_from: &nobody, entry_bytes_max: 20, repair: &repair };
         let looked_at = more_lookups(&ledger, &rows, &deliverer, false);
         assert_eq!(looked_at, [id(1), id(3), id(4), id(6)].into());
         let texts = looked_at.into_iter().map(|row| (row, Digest::of(here[row.get() as usize - 1]))).collect();
@@ -416,7 +462,7 @@ mod tests {
             entry("1/6", "internal"),
         ];
         let mut verdicts = vec![Verdict::Fresh, Verdict::Wanted, Verdict::Fresh, Verdict::Fresh, Verdict::Fresh];
-        recognise(&ledger, &rows, &texts, &entries, &mut verdicts);
+        recognise(&repair, &ledger, &rows, &texts, &entries, &mut verdicts);
         // A digest may be guessed, the entry of N is its own word, and what the sender may not see is taken for nothing.
         let expected =
             [Verdict::Recognised(id(1)), Verdict::Wanted, Verdict::Recognised(id(4)), Verdict::Fresh, Verdict::Fresh];

@@ -179,12 +179,9 @@ async fn accept_under_locks(
     policy: &PeerPolicy,
     deliveries: &[Delivery],
 ) -> Result<Option<(Answers, usize)>, StoreError> {
-    let deliverer = Deliverer {
-        from,
-        relay_from: &policy.relay_from,
-        entry_bytes_max: bridge.limits.entry_bytes_max,
-        repair: (bridge.repairs)(from),
-    };
+    let repair = (bridge.repairs)(from);
+    let (relay_from, entry_bytes_max) = (&policy.relay_from, bridge.limits.entry_bytes_max);
+    let deliverer = Deliverer { from, relay_from, entry_bytes_max, repair: &repair };
     let mut targets = find_targets(bridge, from, deliveries).await?;
     let mut txn = bridge.store.begin(Mode::Write).await?;
     txn.lock(&targets.iter().filter_map(Target::shard).collect()).await?;

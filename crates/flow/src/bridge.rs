@@ -136,7 +136,7 @@ impl Decisions {
 }
 
 /// Says what an operator repairs of the exchange with a peer right now (DESIGN §5).
-pub type Repairs = Arc<dyn Fn(&SiteName) -> Repair + Send + Sync>;
+pub type Repairs = Arc<dyn Fn(&SiteName) -> Arc<Repair> + Send + Sync>;
 
 /// One site: its store, who it is, and with whom it speaks.
 pub struct Bridge {
@@ -188,7 +188,7 @@ impl Bridge {
             decisions: Decisions::DESIGN,
             pairing: Pairing::SameId,
             links: Links::default(),
-            repairs: Arc::new(|_| Repair::Nothing),
+            repairs: Arc::new(|_| Arc::default()),
         }
     }
 

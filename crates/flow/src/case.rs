@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landbridge_core::judge::{self, Deliverer, Outcome, Repair, Verdict};
+use landbridge_core::judge::{self, Deliverer, Outcome, Verdict};
 use landbridge_core::message::{Belief, Code, Delivery, Receipt, Refusal, Refused};
 use landbridge_core::pairing::Link;
 use landbridge_core::{Digest, Ledger, Origin, ProblemId, ProblemName, SiteName, WorkId};
@@ -65,9 +65,7 @@ impl<'a> Case<'a> {
         if self.may_echo(bridge, deliverer.from) {
             judge::refuse_echoes(&self.ledger, deliverer.from, texts, entries, &mut self.verdicts);
         }
-        if deliverer.repair == Repair::Recognises {
-            judge::recognise(&self.ledger, rows, texts, entries, &mut self.verdicts);
-        }
+        judge::recognise(deliverer.repair, &self.ledger, rows, texts, entries, &mut self.verdicts);
         let outcome = |v: &Verdict| match v {
             Verdict::Known(row) => Outcome::Known(*row),
             Verdict::Recognised(row) => Outcome::Appended(*row),

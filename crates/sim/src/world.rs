@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use landbridge_core::judge::Repair;
 use landbridge_core::scribe::DEFAULT_PHRASE;
 use landbridge_core::{Keyring, OriginSet, ProblemId, Scribe, SiteName};
 use landbridge_flow::bridge::{Bridge, Decisions, Event, Limits, Observer, Pauses, PeerPolicy};
@@ -28,7 +27,7 @@ use crate::invariants;
 use crate::names;
 use crate::network::{Network, Seen, SimPeer};
 use crate::plan::{LinkPlan, Names, Plan, SitePlan};
-use crate::restores::Backups;
+use crate::restores::{Backups, Doors};
 use crate::script::Script;
 
 /// An invariant that did not hold.
@@ -105,8 +104,8 @@ pub struct World {
     pub(crate) compaction: Compaction,
     /// The backups, and how many databases were restored.
     pub(crate) backups: Backups,
-    /// Whether operators repair: sites take back what they wrote.
-    pub(crate) repairing: Arc<Mutex<bool>>,
+    /// What operators repair.
+    pub(crate) doors: Doors,
     pub(crate) dice: Dice,
     pub(crate) time: Time,
     pub(crate) network: Network,
@@ -189,7 +188,7 @@ impl World {
             told: Arc::default(),
             compaction: Compaction::default(),
             backups: Backups::default(),
-            repairing: Arc::default(),
+            doors: Doors::default(),
             report: Report::default(),
             plan,
             wrong,
@@ -467,8 +466,8 @@ impl World {
             bridge.pairing = Pairing::Linked { create: plan.names == Names::Created };
         }
         bridge.decisions = self.wrong.decisions;
-        let repairing = self.repairing.clone();
-        bridge.repairs = Arc::new(move |_| if *locked(&repairing) { Repair::GivesBack } else { Repair::Nothing });
+        let doors = self.doors.clone();
+        bridge.repairs = Arc::new(move |peer| doors.of(site, peer));
         bridge.pauses = Pauses {
             gather: Duration::from_secs(1),
             retry_first: Duration::from_secs(1),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use landbridge_core::judge::Repair;
 use landbridge_core::message::Missing;
 use landbridge_core::{ProblemId, SiteName};
 use landbridge_flow::repair::{Loss, lost_here, lost_there, on_their_way, record, tell_lost};
@@ -29,7 +30,8 @@ const LOOK: Duration = Duration::from_millis(300);
 /// After a database was restored from a backup. First everything is compared, as `landbridge verify` does, and shown. Then
 /// for what the peer lacks a marker is appended to each problem ("copy in system N: lost 4-7") and the entries are sent
 /// again, whoever wrote them; and the peer is told what is lacking here, and sends it. What this site wrote itself is taken
-/// back from the peer only while this command runs: a peer could otherwise put words into this site's mouth. The command
+/// back from the peer only while this command runs, and only what is shown as lacking: a peer could otherwise put words into
+/// this site's mouth. The command
 /// ends when all has come and both agree, or when nothing has come for as long as --wait says.
 ///
 /// Entries that the peer wrote itself and lost are taken back there only while its operator repairs, too. Where both
@@ -51,7 +53,7 @@ const LOOK: Duration = Duration::from_millis(300);
 /// both sites, and neither shows it any more.
 ///
 /// A peer that dials this site cannot be asked from here. Then what its bridge last told is sent again, and this command
-/// waits for its operator to run `repair` at that end.
+/// waits for its operator to run `repair` at that end. What this site lacks it knows once that operator has said `verify`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -218,7 +220,8 @@ async fn send_again(
     found: &[Finding],
 ) -> Result<Summary, Failure> {
     let (there, here) = (lost_there(found, args.texts), lost_here(found, args.texts));
-    let _door = lock::repair(&site.config.path, name, args.recognise)?;
+    let named = Repair::new(here.clone(), args.recognise);
+    let _door = lock::repair(&site.config.path, name, &named)?;
     // Where no bridge runs, this process is one until all has come.
     let bridge = if lock::is_running(&site.config.path) {
         None
@@ -289,20 +292,40 @@ async fn still_differing(
 
 /// A peer that dials us: what its receipts and comparisons told is sent again, and the door is held open for it.
 async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exit, Failure> {
+    if args.texts {
+        let why = format!("{} dials this site, so it is compared from there", args.peer);
+        return Err(Failure::usage(&why, "say `landbridge repair --texts` at its end"));
+    }
     let (name, learnt) = (&args.peer, still_true(&site.bridge, site.cache.learnt()).await?);
-    let is_asked = |lost: &Lost| args.problems.is_empty() || args.problems.contains(&lost.problem);
-    let told = learnt.diverged.into_iter().filter(|lost| lost.peer == *name && is_asked(lost));
-    let there: Vec<Loss> =
-        told.map(|lost| (lost.problem, Missing { origins: lost.entries, ..Missing::default() })).collect();
-    let entries: u64 = there.iter().map(|(_, missing)| missing.origins.len()).sum();
+    let asked = |lost: Vec<Lost>| -> Vec<Loss> {
+        let is_asked = |lost: &Lost| args.problems.is_empty() || args.problems.contains(&lost.problem);
+        let told = lost.into_iter().filter(|lost| lost.peer == *name && is_asked(lost));
+        told.map(|lost| (lost.problem, Missing { origins: lost.entries, ..Missing::default() })).collect()
+    };
+    let (there, here) = (asked(learnt.diverged), asked(learnt.lost_here));
+    let sum = |losses: &[Loss]| {
+        let entries = losses.iter().map(|(_, missing)| missing.origins.len()).sum();
+        format!("{} of {}", count(entries, "entry"), count(losses.len() as u64, "problem"))
+    };
     let text = format!(
-        "{name} dials this site, so it is compared from there. By what it last told it lacks {} of {}.",
-        count(entries, "entry"),
-        count(there.len() as u64, "problem")
+        "{name} dials this site, so it is compared from there. By what was last compared it lacks {}, and this site lacks {}.",
+        sum(&there),
+        sum(&here)
     );
     say(&screen.prose(&text))?;
+    let shown = |(problem, missing): &Loss, is_here: bool| Shown::lost(problem, &missing.origins, is_here);
+    let all: Vec<_> =
+        there.iter().map(|loss| shown(loss, false)).chain(here.iter().map(|loss| shown(loss, true))).collect();
+    if !all.is_empty() {
+        say(&table(name, &all, screen))?;
+    }
     if args.dry_run {
-        return Ok(if there.is_empty() { Exit::Done } else { Exit::Person });
+        return Ok(if all.is_empty() { Exit::Done } else { Exit::Person });
+    }
+    if here.is_empty() && there.is_empty() {
+        let next =
+            format!("let its operator say `landbridge verify --peer {}` first, so that this site knows", site.name());
+        return Err(Failure::new(Exit::Left, format!("nothing is known that {name} or this site lacks"), next));
     }
     if !is_agreed(args)? {
         return Ok(Exit::Left);
@@ -313,23 +336,39 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     if args.accept {
         return Ok(Exit::Done);
     }
-    let _door = lock::repair(&site.config.path, name, args.recognise)?;
+    let _door = lock::repair(&site.config.path, name, &Repair::new(here.clone(), args.recognise))?;
     if !lock::is_running(&site.config.path) {
         let next = "start `landbridge run`, then repair again";
         return Err(Failure::new(Exit::Left, format!("no bridge runs here that {name} could dial"), next));
     }
     let text = format!(
-        "Until this command ends (Ctrl-C, or after {} s), {name} may give back what this site wrote itself. Its operator \
-         now runs `landbridge repair --peer {}` there.",
+        "Until this command ends (when all has come, with Ctrl-C, or when nothing has come for {} s), {name} may give back what \
+         this site lacks, also what it wrote itself. Its operator now runs `landbridge repair --peer {}` there.",
         args.wait,
         site.name()
     );
     say(&screen.prose(&text))?;
-    let ended = tokio::time::timeout(Duration::from_secs(args.wait), tokio::signal::ctrl_c()).await;
-    if let Ok(Err(error)) = ended {
-        tracing::warn!("Ctrl-C is not noticed here: {error}");
-    }
-    Ok(Exit::Done)
+    let here: Vec<_> = here.iter().map(|loss| (loss.clone(), loss.1.all().len())).collect();
+    let (mut fewest, mut since) = (u64::MAX, Instant::now());
+    let left = loop {
+        let left = on_their_way(&site.bridge, name, &here, &there).await?;
+        if left < fewest {
+            (fewest, since) = (left, Instant::now());
+        }
+        if left == 0 || since.elapsed() >= Duration::from_secs(args.wait) {
+            break left;
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    say(&match left {
+        0 => screen.paint(Tone::Good, "All has come, here and there."),
+        left => screen.prose(&format!(
+            "{} still to come. Repair again when {name}'s operator has; what was deleted there, or is internal by now, does \
+             not come.",
+            count(left, "entry")
+        )),
+    })?;
+    Ok(if left == 0 { Exit::Done } else { Exit::Left })
 }
 
 fn differences(name: &SiteName, shown: &[Shown], screen: Screen) -> String {

@@ -96,13 +96,22 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// A finding of `peer`.
-    pub fn of(peer: &SiteName, finding: &Finding) -> Self {
-        let ranges = |set: OriginSet| set.by_site().map(|(site, ids)| (site.clone(), ids.to_string())).collect();
-        let problem = finding.problem.clone();
+    fn nothing(problem: &ProblemId) -> Self {
         let nothing = BTreeMap::new;
         let (lost_there, lost_here, other_text) = (nothing(), nothing(), nothing());
-        let mut shown = Self { problem, lost_there, lost_here, other_text, remark: None };
+        Self { problem: problem.clone(), lost_there, lost_here, other_text, remark: None }
+    }
+
+    /// What was lost, `here` or at the peer.
+    pub fn lost(problem: &ProblemId, entries: &OriginSet, here: bool) -> Self {
+        let mut shown = Self::nothing(problem);
+        *(if here { &mut shown.lost_here } else { &mut shown.lost_there }) = ranges(entries.clone());
+        shown
+    }
+
+    /// A finding of `peer`.
+    pub fn of(peer: &SiteName, finding: &Finding) -> Self {
+        let mut shown = Self::nothing(&finding.problem);
         match &finding.found {
             Found::Lacking { there, here } => {
                 (shown.lost_there, shown.lost_here) = (ranges(there.all()), ranges(here.all()));
@@ -130,6 +139,10 @@ impl Shown {
     pub fn is_lacking(&self) -> bool {
         !self.lost_there.is_empty() || !self.lost_here.is_empty()
     }
+}
+
+fn ranges(set: OriginSet) -> BTreeMap<SiteName, String> {
+    set.by_site().map(|(site, ids)| (site.clone(), ids.to_string())).collect()
 }
 
 /// Compares.
