@@ -90,12 +90,13 @@ impl Daemon {
         site.cache.begin(!options.goes_on);
         for (peer, dialled) in dialled {
             for line in lines.iter().filter(|line| *line.peer() == peer.name) {
-                let (bridge, line, peer, clock) = (bridge.clone(), line.clone(), dialled.clone(), clock.clone());
-                work.spawn(async move { deliver(&bridge, &line, peer.as_ref(), clock.as_ref()).await });
-            }
-            if peer.pull {
-                let (bridge, name, peer, clock) = (bridge.clone(), peer.name.clone(), dialled, clock.clone());
-                work.spawn(async move { fetch(&bridge, &name, peer.as_ref(), clock.as_ref()).await });
+                let own = || (bridge.clone(), line.clone(), dialled.clone(), clock.clone());
+                let (bridge, line, dialled, clock) = own();
+                work.spawn(async move { deliver(&bridge, &line, dialled.as_ref(), clock.as_ref()).await });
+                if peer.pull {
+                    let (bridge, line, dialled, clock) = own();
+                    work.spawn(async move { fetch(&bridge, &line, dialled.as_ref(), clock.as_ref()).await });
+                }
             }
         }
         work.spawn(heed_wishes(site.cache.wishes(), lines.clone(), bridge.pauses.poll));

@@ -12,10 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use landbridge_core::message::{
-    Beliefs, Code, Compare, Compared, Deliveries, Delivery, Entry, LossRecorded, Lost, Pull, Push, Receipt, Receipts,
-    Refusal, Refused, Verify, WIRE, to_bytes,
+    Belief, Beliefs, Code, Compare, Compared, Deliveries, Delivery, Entry, LossRecorded, Lost, Pull, Push, Receipt,
+    Receipts, Refusal, Refused, Verify, WIRE, to_bytes,
 };
-use landbridge_core::{Bounds, Digest, ProblemId, SiteName};
+use landbridge_core::pairing::own_name;
+use landbridge_core::{Bounds, Digest, ProblemId, ProblemName, SiteName};
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -51,6 +52,7 @@ pub struct Line {
     peer: SiteName,
     outbox: Mutex<Outbox>,
     bell: Notify,
+    landed: Notify,
     entries_max: AtomicUsize,
     pulls: AtomicU64,
     handed_out: Mutex<Option<(Digest, Outgoing)>>,
@@ -63,6 +65,7 @@ impl Line {
             peer,
             outbox: Mutex::new(Outbox::new(bridge.limits.outbox_problems_max, &bridge.pauses)),
             bell: Notify::new(),
+            landed: Notify::new(),
             entries_max: AtomicUsize::new(bridge.limits.batch_entries_max),
             pulls: AtomicU64::new(0),
             handed_out: Mutex::new(None),
@@ -118,6 +121,36 @@ impl Line {
         let mut outbox = self.outbox();
         outbox.left(problems.iter().map(|p| (p.clone(), Default::default())).collect());
         outbox.landed(problems);
+        self.landed.notify_waiters();
+    }
+
+    /// Whether the peer knows from a delivery on this line what the problem is called here, and its receipt is not here yet:
+    /// by this site's markers the two would know nothing of each other.
+    fn is_about_to_link(&self, bridge: &Bridge, delivery: &Delivery) -> bool {
+        let theirs = delivery.names.get(&self.peer).map(|name| ProblemName::new(self.peer.clone(), name.clone()));
+        let is_linked = || theirs.is_some_and(|theirs| bridge.links.of(&theirs).is_some());
+        let is_flying = |ours| self.outbox().is_flying(ours);
+        delivery.belief != Belief::default() && own_name(bridge.site(), delivery).is_some_and(is_flying) && !is_linked()
+    }
+}
+
+/// Waits for receipts of what the peer answers to already, or a new ticket's link would be taken for a lost one where the
+/// answer overtakes the receipt. Not for ever: the receipt may be lost.
+async fn wait_for_receipts(bridge: &Bridge, line: &Line, deliveries: &[Delivery], clock: &dyn Clock) {
+    if !bridge.is_linked() {
+        return;
+    }
+    let mut enough = clock.sleep(bridge.pauses.retry_first);
+    loop {
+        let mut landed = pin!(line.landed.notified());
+        landed.as_mut().enable();
+        if !deliveries.iter().any(|delivery| line.is_about_to_link(bridge, delivery)) {
+            return;
+        }
+        match select(landed, enough).await {
+            Either::Left((_, still)) => enough = still,
+            Either::Right(_) => return,
+        }
     }
 }
 
@@ -168,6 +201,7 @@ fn conclude(line: &Line, settled: &[Settled], clock: &dyn Clock) {
     let now = clock.now();
     let mut outbox = line.outbox();
     settled.iter().for_each(|s| outbox.settled(s, now));
+    line.landed.notify_waiters();
 }
 
 /// Delivers one batch. False where nothing was owed.
@@ -284,14 +318,16 @@ impl Fetched {
 /// Answers in a row that may bring nothing before the next one is asked for after a pause.
 const FRUITLESS_MAX: u32 = 2;
 
-/// Pulls once from `name` and takes what comes. How many deliveries came.
+/// Pulls once from the line's peer and takes what comes. How many deliveries came.
 pub async fn fetch_once(
     bridge: &Bridge,
-    name: &SiteName,
+    line: &Line,
     peer: &dyn Peer,
+    clock: &dyn Clock,
     wait: Duration,
     last: &mut Fetched,
 ) -> Result<usize, Failure> {
+    let name = &line.peer;
     let pull = Pull {
         wire: WIRE,
         from: bridge.site().clone(),
@@ -312,6 +348,7 @@ pub async fn fetch_once(
     bridge.observer.event(&Event::PeerAnswered { peer: name });
     let before = std::mem::take(last);
     let mut appended = 0;
+    wait_for_receipts(bridge, line, &answer.deliveries, clock).await;
     let receipts = accept_and_count(bridge, name, &answer.deliveries, &mut appended).await?;
     let has = || Digest::of_bytes(&to_bytes(&answer.deliveries));
     let brought_nothing = (appended == 0 && !answer.deliveries.is_empty()).then(has);
@@ -321,12 +358,12 @@ pub async fn fetch_once(
     Ok(answer.deliveries.len())
 }
 
-/// Fetches whatever becomes owed to this site by `name`. Ends only by being dropped.
-pub async fn fetch(bridge: &Bridge, name: &SiteName, peer: &dyn Peer, clock: &dyn Clock) {
+/// Fetches whatever the line's peer owes this site. Ends only by being dropped.
+pub async fn fetch(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: &dyn Clock) {
     let mut backoff = Backoff::new(bridge.pauses.retry_first, bridge.pauses.retry_longest);
     let mut last = Fetched::default();
     loop {
-        match fetch_once(bridge, name, peer, bridge.pauses.pull_wait, &mut last).await {
+        match fetch_once(bridge, line, peer, clock, bridge.pauses.pull_wait, &mut last).await {
             Ok(0) => {
                 backoff.succeeded();
                 // Two bridges of one site supersede each other's pulls, and would otherwise do so without a pause.
@@ -335,7 +372,7 @@ pub async fn fetch(bridge: &Bridge, name: &SiteName, peer: &dyn Peer, clock: &dy
             // A peer that answers with the same for ever is asked less and less.
             Ok(_) if last.is_fruitless() => clock.sleep(backoff.failed()).await,
             Ok(_) => backoff.succeeded(),
-            Err(failure) => pause_after(bridge, name, &failure, &mut backoff, clock).await,
+            Err(failure) => pause_after(bridge, &line.peer, &failure, &mut backoff, clock).await,
         }
     }
 }
@@ -440,7 +477,8 @@ impl Service for Answering {
     }
 
     async fn push(&self, from: &SiteName, push: Push) -> Result<Receipts, ServeError> {
-        self.line(from, &push.from, &push.to, &push.history)?;
+        let line = self.line(from, &push.from, &push.to, &push.history)?;
+        wait_for_receipts(&self.bridge, line, &push.deliveries, self.clock.as_ref()).await;
         let receipts = accept(&self.bridge, from, &push.deliveries).await.map_err(|e| self.away(&e))?;
         self.bridge.observer.event(&Event::PeerAnswered { peer: from });
         Ok(Receipts { receipts })

@@ -124,6 +124,11 @@ impl Outbox {
         taken
     }
 
+    /// Whether this problem is on its way.
+    pub fn is_flying(&self, problem: &ProblemId) -> bool {
+        self.flying.contains(problem)
+    }
+
     /// These problems are no longer on their way.
     pub fn landed(&mut self, problems: impl IntoIterator<Item = ProblemId>) {
         for problem in problems {

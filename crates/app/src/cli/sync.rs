@@ -181,7 +181,7 @@ async fn exchange_with(site: &Site, peer: &Dialled) -> Result<(), exchange::Fail
     let mut last = Fetched::default();
     // A peer that hands out the same again and again would hold this command for ever.
     while peer.pull && !last.is_fruitless() {
-        match fetch_once(&site.bridge, peer.line.peer(), &peer.http, Duration::ZERO, &mut last).await {
+        match fetch_once(&site.bridge, &peer.line, &peer.http, &Still, Duration::ZERO, &mut last).await {
             Ok(0) => break,
             Ok(_) => asked = 0,
             Err(failure) => wait_if_asked(failure, &mut asked).await?,
