@@ -454,6 +454,9 @@ impl Answering {
         let Some((batch, outgoing)) = line.handed_out().take() else { return Ok(()) };
         let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
         if pull.batch != Some(batch) {
+            let problems = std::mem::take(&mut flight.problems);
+            line.outbox().unreceipted(problems, self.clock.now());
+            line.landed.notify_waiters();
             return Ok(());
         }
         if pull.receipts.len() != outgoing.deliveries.len() {

@@ -163,6 +163,22 @@ impl Outbox {
         }
     }
 
+    /// The peer fetched these problems and gave no receipt. Once is an answer that was lost; again and again, the problem waits
+    /// with growing pauses, or a peer could have the same handed out, and recorded, as fast as it asks.
+    pub fn unreceipted(&mut self, problems: impl IntoIterator<Item = ProblemId>, now: Duration) {
+        for problem in problems {
+            self.flying.remove(&problem);
+            let waiting = self.waiting(&problem);
+            waiting.fruitless = waiting.fruitless.saturating_add(1);
+            if waiting.fruitless > FRUITLESS_MAX {
+                waiting.rows = IdSet::all();
+                waiting.until = Some(now.saturating_add(waiting.backoff.failed()));
+            } else {
+                self.put(problem, OriginSet::new());
+            }
+        }
+    }
+
     /// Whether the peer asks for bodies again and again and neither takes nor refuses them: then the problem waits with growing
     /// pauses, all of it, or what did not fit into the batch would go on without them.
     fn is_fruitless(&mut self, settled: &Settled, now: Duration) -> bool {
@@ -308,6 +324,29 @@ mod tests {
         assert_eq!(outbox.next_retry(), Some(2 * SECOND));
         let due = outbox.take(2 * SECOND, 9).remove(&problem("A")).unwrap();
         assert!(due.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_fetches_and_gives_no_receipt_is_handed_out_less_and_less() {
+        let mut outbox = outbox(10);
+        outbox.touch(&problem("A"));
+        for _ in 0..FRUITLESS_MAX {
+            assert_eq!(outbox.take(SECOND, 9).len(), 1, "an answer may be lost");
+            outbox.unreceipted([problem("A")], SECOND);
+        }
+        outbox.take(SECOND, 9);
+        outbox.unreceipted([problem("A")], SECOND);
+        assert!(outbox.take(SECOND, 9).is_empty());
+        assert_eq!(outbox.next_retry(), Some(2 * SECOND));
+        assert_eq!(outbox.take(2 * SECOND, 9).len(), 1);
+        outbox.unreceipted([problem("A")], 2 * SECOND);
+        assert_eq!(outbox.next_retry(), Some(4 * SECOND), "the pauses grow");
+        outbox.take(4 * SECOND, 9);
+        outbox.settled(&Settled { marked: 1, ..settled(&[]) }, 4 * SECOND);
+        outbox.touch(&problem("A"));
+        outbox.take(4 * SECOND, 9);
+        outbox.unreceipted([problem("A")], 4 * SECOND);
+        assert_eq!(outbox.take(4 * SECOND, 9).len(), 1, "what was taken at last is forgotten");
     }
 
     #[test]
