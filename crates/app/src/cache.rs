@@ -5,6 +5,7 @@
 //! deleting it loses nothing that is not learnt again. It is also where events become log lines. Texts of entries are in
 //! neither.
 
+mod bounds;
 mod file;
 mod learnt;
 mod wishes;
@@ -26,6 +27,7 @@ use landbridge_flow::{Event, Observer, RecordError, Violation};
 use landbridge_http::certificate::day;
 use landbridge_http::{Certificate, Distrust, Witness};
 
+pub use bounds::Trouble;
 pub use learnt::{Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
 pub use wishes::{Wish, Wishes};
 
@@ -216,13 +218,15 @@ impl Cache {
         wishes::wish(&self.path, wish, problem)
     }
 
-    /// An operator has seen these violations, and not what came since they were read, and these entries in these rows.
+    /// An operator has seen these violations, and not what came since they were read, these entries in these rows, and that
+    /// there was more than is kept.
     pub fn acknowledge<'a>(
         &self,
         seen: impl IntoIterator<Item = &'a Violated>,
         differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, &'a [i64])>,
+        not_kept: impl IntoIterator<Item = (&'a SiteName, Trouble, u64)>,
     ) -> rusqlite::Result<()> {
-        wishes::acknowledge(&self.path, seen, differs)
+        wishes::acknowledge(&self.path, seen, differs, not_kept)
     }
 
     /// The configuration was read again, for a wish or without one; `faults` kept it from being used.

@@ -3,6 +3,8 @@
 
 mod still_true;
 
+use std::collections::{BTreeMap, VecDeque};
+
 use landbridge_core::{Origin, ProblemId, SiteName};
 use landbridge_flow::survey::{Survey, page, survey};
 use landbridge_flow::{Bridge, StoreError, Violation};
@@ -10,7 +12,7 @@ use landbridge_http::certificate;
 use serde::Serialize;
 
 use crate::audit::AuditError;
-use crate::cache::{LOST_RANGES_MAX, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+use crate::cache::{LOST_RANGES_MAX, Lost, RefusedHere, RefusedThere, Reload, Trouble, Violated, Withheld};
 use crate::certificates::{self, Dated};
 use crate::exit::Exit;
 use crate::lock;
@@ -53,7 +55,7 @@ pub struct Status {
     pub differs_unseen: Vec<Differs>,
     /// Rows that cannot be sent to anybody.
     pub withheld: Listed<Withheld>,
-    /// Entries of peers that were refused here and have not come since.
+    /// Entries of peers that were refused here and have not come since; of each peer in turn, the latest first.
     pub refused_here: Listed<RefusedHere>,
     /// What was tried by somebody who is no peer.
     pub strangers: Vec<Violated>,
@@ -99,6 +101,9 @@ pub struct PeerStatus {
     pub diverged: Listed<Diverged>,
     /// What was here once, is here no more, and the peer still has.
     pub lost_here: Listed<Diverged>,
+    /// Of which of these, and of its entries that are refused here, there were more than the cache keeps; and how many were
+    /// not kept, some perhaps counted several times.
+    pub not_kept: BTreeMap<Trouble, u64>,
     /// What it did against the protocol or the limits of this site.
     pub violations: Vec<Violated>,
     /// When it last answered or asked, in seconds since 1970.
@@ -195,6 +200,13 @@ impl Status {
             let contact = learnt.contact.get(&peer.name).cloned().unwrap_or_default();
             let of_peer = |lost: &[Lost]| lost.iter().filter(|lost| lost.peer == peer.name).map(Diverged::of).collect();
             let violated = learnt.violated.iter().filter(|v| v.peer.as_ref() == Some(&peer.name));
+            let refused: Listed<_> = learnt.refused_there.iter().filter(|r| r.peer == peer.name).cloned().collect();
+            let not_kept = learnt.not_kept.iter().filter(|((of, _), _)| *of == peer.name);
+            let mut not_kept: BTreeMap<_, _> = not_kept.map(|((_, trouble), count)| (*trouble, *count)).collect();
+            if owed.entries <= refused.count {
+                // Whatever else was refused has been taken since.
+                not_kept.remove(&Trouble::Refused);
+            }
             PeerStatus {
                 name: peer.name.clone(),
                 url: peer.url.clone(),
@@ -203,9 +215,10 @@ impl Status {
                 pending: owed.entries,
                 pending_problems: owed.problems,
                 held: owed.held,
-                refused: learnt.refused_there.iter().filter(|r| r.peer == peer.name).cloned().collect(),
+                refused,
                 diverged: of_peer(&learnt.diverged),
                 lost_here: of_peer(&learnt.lost_here),
+                not_kept,
                 violations: violated.cloned().collect(),
                 last_contact: contact.answered,
                 last_error: contact.failed,
@@ -240,7 +253,7 @@ impl Status {
             differs: unseen.iter().cloned().chain(known).collect(),
             differs_unseen: unseen,
             withheld: learnt.withheld.into_iter().collect(),
-            refused_here: learnt.refused_here.into_iter().rev().collect(),
+            refused_here: in_turn(learnt.refused_here).into_iter().collect(),
             record,
             certificates,
             reload: learnt.reload.filter(|reload| running && !reload.faults.is_empty()),
@@ -248,8 +261,9 @@ impl Status {
         })
     }
 
-    /// A person has seen what peers did against the rules, and what differs.
+    /// A person has seen what peers did against the rules, what differs, and that there was more than is kept.
     pub fn acknowledged(&mut self) {
+        self.peers.iter_mut().for_each(|peer| peer.not_kept.clear());
         self.peers
             .iter_mut()
             .flat_map(|peer| &mut peer.violations)
@@ -286,7 +300,8 @@ impl PeerStatus {
     /// Whether somebody should look at the exchange with it.
     pub fn wants_a_person(&self) -> bool {
         let diverged = self.diverged.count + self.lost_here.count;
-        self.paused || self.refused.count > 0 || diverged > 0 || self.violated()
+        let not_kept = self.not_kept.keys().any(|trouble| *trouble != Trouble::RefusedHere);
+        self.paused || self.refused.count > 0 || diverged > 0 || not_kept || self.violated()
     }
 
     /// Whether it did something against the protocol or the limits that the operator has not seen. A slow line is shown and
@@ -300,6 +315,22 @@ impl PeerStatus {
         let seconds = self.last_contact?.checked_sub(self.since?).filter(|s| *s > 0)?;
         Some(self.sent as f64 / seconds as f64)
     }
+}
+
+/// Of each peer in turn, the latest first: few are shown, and one peer's shall not hide another's.
+fn in_turn(refused: Vec<RefusedHere>) -> Vec<RefusedHere> {
+    let mut of_peers: BTreeMap<SiteName, VecDeque<RefusedHere>> = BTreeMap::new();
+    for refused in refused.into_iter().rev() {
+        of_peers.entry(refused.peer.clone()).or_default().push_back(refused);
+    }
+    let (mut all, mut waiting) = (Vec::new(), of_peers.into_values().collect::<VecDeque<_>>());
+    while let Some(mut of_peer) = waiting.pop_front() {
+        if let Some(next) = of_peer.pop_front() {
+            all.push(next);
+            waiting.push_back(of_peer);
+        }
+    }
+    all
 }
 
 /// The record as it is now, and what was wrong when it was last written.
@@ -348,6 +379,7 @@ mod tests {
             refused: Listed::default(),
             diverged: Listed::default(),
             lost_here: Listed::default(),
+            not_kept: BTreeMap::new(),
             violations: vec![],
             last_contact: None,
             last_error: None,
@@ -425,6 +457,32 @@ mod tests {
     fn all_are_counted_and_the_first_are_listed() {
         let listed: Listed<usize> = (0..50).collect();
         assert_eq!((listed.count, listed.first.len()), (50, LISTED_MAX));
+    }
+
+    #[test]
+    fn of_what_is_refused_here_each_peer_is_shown_in_turn() {
+        let refused = |(peer, row): (&str, u32)| RefusedHere {
+            peer: peer.parse().unwrap(),
+            problem: "ABC".parse().unwrap(),
+            origin: format!("{peer}/{row}").parse().unwrap(),
+            reason: "constraint".into(),
+            detail: String::new(),
+        };
+        let noted = [("B", 1), ("A", 1), ("A", 2), ("A", 3), ("B", 2), ("A", 4)].map(refused);
+        let shown: Vec<_> = in_turn(noted.into()).iter().map(|r| r.origin.to_string()).collect();
+        assert_eq!(shown, ["A/4", "B/2", "A/3", "B/1", "A/2", "A/1"]);
+    }
+
+    #[test]
+    fn that_more_was_refused_than_is_kept_wants_a_person_until_one_has_seen_it() {
+        let mut status = status();
+        status.peers[0].not_kept.insert(Trouble::RefusedHere, 5);
+        assert_eq!(status.exit(), Exit::Done, "what is refused here wants nobody at this site");
+        status.peers[0].not_kept.insert(Trouble::Diverged, 2);
+        assert_eq!(status.exit(), Exit::Person);
+        assert_eq!(serde_json::to_value(&status).unwrap()["peers"][0]["not_kept"]["diverged"], 2);
+        status.acknowledged();
+        assert_eq!(status.exit(), Exit::Done);
     }
 
     #[test]

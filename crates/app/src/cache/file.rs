@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 /// How long it is waited for where otherwise an operator's word would be lost.
@@ -22,6 +22,11 @@ create table if not exists refused_here (
 create table if not exists diverged (
   peer text not null, problem text not null, here integer not null, missing text not null,
   primary key (peer, problem, here));
+create index if not exists refused_there_of_peer on refused_there (peer);
+create index if not exists refused_here_of_peer on refused_here (peer);
+create index if not exists diverged_of_peer on diverged (peer);
+create table if not exists not_kept (
+  peer text not null, what text not null, count integer not null, primary key (peer, what));
 create table if not exists withheld (
   problem text not null, row integer not null, why text not null, primary key (problem, row));
 create table if not exists contact (

@@ -8,6 +8,7 @@ use landbridge_flow::Violation;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::Serialize;
 
+use super::bounds::Trouble;
 use super::file::{BUSY, VERSION};
 
 /// What is in the file.
@@ -21,6 +22,8 @@ pub struct Learnt {
     pub diverged: Vec<Lost>,
     /// What is no longer here and each peer still has.
     pub lost_here: Vec<Lost>,
+    /// Of which troubles with a peer there were more than are kept, and how many were not, each time counted.
+    pub not_kept: BTreeMap<(SiteName, Trouble), u64>,
     /// Rows that could not be sent in the last pass.
     pub withheld: Vec<Withheld>,
     /// Entries with more than one text that an operator has seen, and the rows that they had then.
@@ -190,6 +193,14 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
         )?,
         diverged: all(&txn, "select peer, problem, missing from diverged where not here", lost)?,
         lost_here: all(&txn, "select peer, problem, missing from diverged where here", lost)?,
+        not_kept: all(&txn, "select peer, what, count from not_kept", |r| {
+            let (peer, what, count): (_, String, _) = (parsed(r, 0)?, r.get(1)?, count(r, 2)?);
+            let trouble = Trouble::ALL.into_iter().find(|trouble| trouble.word() == what);
+            Ok(trouble.map(|trouble| ((peer, trouble), count)))
+        })?
+        .into_iter()
+        .flatten()
+        .collect(),
         withheld: all(&txn, "select problem, row, why from withheld", |r| {
             Ok(Withheld { problem: parsed(r, 0)?, row: r.get(1)?, why: r.get(2)? })
         })?,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use landbridge_core::{Origin, ProblemId, SiteName};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use super::bounds::Trouble;
 use super::file::{BUSY_FOR_A_PERSON, open};
 use super::learnt::Violated;
 
@@ -39,11 +40,13 @@ pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rus
     Ok(number)
 }
 
-/// These violations, and these entries with more than one text in these rows, have been seen by a person.
+/// These violations, these entries with more than one text in these rows, and that there was more than is kept have been
+/// seen by a person.
 pub(super) fn acknowledge<'a>(
     path: &Path,
     seen: impl IntoIterator<Item = &'a Violated>,
     differs: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, &'a [i64])>,
+    not_kept: impl IntoIterator<Item = (&'a SiteName, Trouble, u64)>,
 ) -> rusqlite::Result<()> {
     let mut connection = open(path, BUSY_FOR_A_PERSON)?;
     let txn = connection.transaction()?;
@@ -59,6 +62,11 @@ pub(super) fn acknowledge<'a>(
         note.execute(params![problem.as_str(), origin.to_string(), rows.join(" ")])?;
     }
     drop(note);
+    for (peer, trouble, count) in not_kept {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let delete = "delete from not_kept where peer = ?1 and what = ?2 and count = ?3";
+        txn.execute(delete, params![peer.as_str(), trouble.word(), count])?;
+    }
     txn.commit()
 }
 

@@ -9,12 +9,11 @@ use landbridge_core::SiteName;
 use rusqlite::{Connection, Transaction, params};
 
 use super::Note;
+use super::bounds::{Diverged, Trouble, make_room};
 use super::file::{BUSY, open};
 
-/// Rows of one table; the oldest go.
-const ROWS_MAX: i64 = 10_000;
-/// Entries refused here that are kept.
-const REFUSED_HERE_MAX: i64 = 1000;
+/// Rows of this site that are kept as withheld; the oldest go.
+const WITHHELD_MAX: i64 = 10_000;
 /// How long notes are gathered before they are written together.
 const GATHER: Duration = Duration::from_millis(100);
 /// How many at most.
@@ -59,9 +58,6 @@ fn write_batch(writer: &mut Option<Writer>, path: &Path, batch: &[Note]) -> rusq
     }
 }
 
-/// Peer, problem, and whether it is this site that lost something.
-type Diverged = (String, String, bool);
-
 struct Writer {
     connection: Connection,
     /// The problems with something under `diverged`, so that the many receipts that say nothing cost nothing.
@@ -86,13 +82,13 @@ impl Writer {
         for note in notes {
             keep(&txn, note, now, &mut self.diverged)?;
         }
-        let (rows, here) = (ROWS_MAX, REFUSED_HERE_MAX);
-        for (table, max) in [("refused_there", rows), ("diverged", rows), ("withheld", rows), ("refused_here", here)] {
+        for gone in make_room(&txn, notes)? {
+            self.diverged.remove(&gone);
+        }
+        if notes.iter().any(|note| matches!(note, Note::Withheld { .. })) {
             txn.execute(
-                &format!(
-                    "delete from {table} where rowid <= (select rowid from {table} order by rowid desc limit 1 offset ?1)"
-                ),
-                [max],
+                "delete from withheld where rowid <= (select rowid from withheld order by rowid desc limit 1 offset ?1)",
+                [WITHHELD_MAX],
             )?;
         }
         txn.commit()
@@ -177,6 +173,10 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
         }
         Note::Verified { peer } => {
             txn.execute("delete from diverged where peer = ?1", [peer.as_str()])?;
+            for trouble in [Trouble::Diverged, Trouble::LostHere] {
+                let delete = "delete from not_kept where peer = ?1 and what = ?2";
+                txn.execute(delete, params![peer.as_str(), trouble.word()])?;
+            }
             diverged.retain(|(of, ..)| of != peer.as_str());
         }
         Note::Withheld { problem, row, why } => {
@@ -206,7 +206,7 @@ fn now() -> i64 {
 }
 
 /// As SQLite keeps numbers.
-fn stored(n: u64) -> i64 {
+pub(super) fn stored(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
@@ -221,6 +221,7 @@ mod tests {
 
     use landbridge_flow::Violation;
 
+    use super::super::bounds::Bounded;
     use super::super::learnt::{Learnt, Violated, read};
     use super::super::wishes::{Wish, Wishes, acknowledge, wish};
     use super::*;
@@ -339,7 +340,7 @@ mod tests {
         let before = look();
         assert_eq!((before.len(), of_n(&before)), (2, ("receipt", 5, 5)));
         write_all(&folder.file(), vec![note(Some("N"))]);
-        acknowledge(&folder.file(), &before, []).unwrap();
+        acknowledge(&folder.file(), &before, [], []).unwrap();
         assert_eq!(of_n(&look()), ("receipt", 6, 1));
     }
 
@@ -347,8 +348,8 @@ mod tests {
     fn entries_that_differ_are_seen_with_the_rows_that_they_have_and_a_daemon_that_starts_forgets_none() {
         let folder = Folder::new("differs-seen");
         let (problem, origin) = ("ABC".parse().unwrap(), "M/7".parse().unwrap());
-        acknowledge(&folder.file(), [], [(&problem, &origin, &[7, 9][..])]).unwrap();
-        acknowledge(&folder.file(), [], [(&problem, &origin, &[7, 9, 12][..])]).unwrap();
+        acknowledge(&folder.file(), [], [(&problem, &origin, &[7, 9][..])], []).unwrap();
+        acknowledge(&folder.file(), [], [(&problem, &origin, &[7, 9, 12][..])], []).unwrap();
         write_all(&folder.file(), vec![Note::Begun { count: true }]);
         let seen = read(&folder.file()).unwrap().differs_seen;
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [((problem, origin), vec![7, 9, 12])]);
@@ -368,19 +369,78 @@ mod tests {
         assert_eq!(Wishes::from_now(&folder.file()).next(), []);
     }
 
-    #[test]
-    fn the_file_does_not_grow_without_end() {
-        let folder = Folder::new("bounded");
-        let note = |n: i64| Note::RefusedHere {
-            peer: "N".parse().unwrap(),
+    fn refused_here(peer: &str, n: i64) -> Note {
+        Note::RefusedHere {
+            peer: peer.parse().unwrap(),
             problem: "ABC".parse().unwrap(),
-            origin: format!("N/{n}").parse().unwrap(),
+            origin: format!("{peer}/{n}").parse().unwrap(),
             refusal: Refusal::of(Code::Trigger),
             detail: "no".into(),
-        };
+        }
+    }
+
+    fn lost(peer: &str, problem: i64, here: bool) -> Note {
+        let (peer, problem) = (peer.parse().unwrap(), format!("P{problem}").parse().unwrap());
+        Note::Diverged { peer, problem, missing: "1/2-3".parse().unwrap(), here }
+    }
+
+    #[test]
+    fn no_peer_pushes_out_what_is_kept_of_another_and_what_is_not_kept_is_counted() {
+        let folder = Folder::new("bounded");
+        let max = Bounded::RefusedHere.of_peer_max();
         let mut writer = Writer::open(&folder.file()).unwrap();
-        writer.write(&(1..=REFUSED_HERE_MAX + 5).map(note).collect::<Vec<_>>()).unwrap();
-        let kept = read(&folder.file()).unwrap().refused_here;
-        assert_eq!((kept.len() as i64, kept[0].origin.to_string().as_str()), (REFUSED_HERE_MAX, "N/6"));
+        writer.write(&[refused_here("C", 1), refused_here("C", 2)]).unwrap();
+        for some in (1..=max + 5).collect::<Vec<_>>().chunks(400) {
+            writer.write(&some.iter().map(|n| refused_here("N", *n)).collect::<Vec<_>>()).unwrap();
+        }
+        let learnt = read(&folder.file()).unwrap();
+        let (of_c, of_n): (Vec<_>, Vec<_>) = learnt.refused_here.iter().partition(|r| r.peer.as_str() == "C");
+        assert_eq!((of_c.len(), of_n.len() as i64, of_n[0].origin.to_string().as_str()), (2, max, "N/6"));
+        let n: SiteName = "N".parse().unwrap();
+        assert_eq!(learnt.not_kept, [((n.clone(), Trouble::RefusedHere), 5)].into());
+
+        // A person has seen that, and then it is so once more.
+        writer.write(&[refused_here("N", max + 6)]).unwrap();
+        acknowledge(&folder.file(), [], [], [(&n, Trouble::RefusedHere, 5)]).unwrap();
+        let look = || read(&folder.file()).unwrap().not_kept;
+        assert_eq!(look(), [((n.clone(), Trouble::RefusedHere), 6)].into(), "it is not what was seen");
+        acknowledge(&folder.file(), [], [], [(&n, Trouble::RefusedHere, 6)]).unwrap();
+        assert_eq!(look(), [].into());
+    }
+
+    #[test]
+    fn of_all_peers_together_only_whoever_has_most_loses_the_oldest() {
+        let folder = Folder::new("bounded-for-all");
+        let (of_peer, of_all) = (Bounded::RefusedHere.of_peer_max(), Bounded::RefusedHere.of_all_max());
+        let mut writer = Writer::open(&folder.file()).unwrap();
+        writer.write(&[refused_here("small", 1)]).unwrap();
+        let large = of_all / of_peer + 1;
+        for peer in 1..=large {
+            let peer = format!("large-{peer}");
+            writer.write(&(1..=of_peer).map(|n| refused_here(&peer, n)).collect::<Vec<_>>()).unwrap();
+        }
+        let learnt = read(&folder.file()).unwrap();
+        assert_eq!(learnt.refused_here.len() as i64, of_all);
+        let count = |peer: &str| learnt.refused_here.iter().filter(|r| r.peer.as_str() == peer).count() as i64;
+        assert_eq!(count("small"), 1);
+        assert!((1..=large).all(|peer| count(&format!("large-{peer}")) >= of_peer / 2));
+        assert!(learnt.not_kept.keys().all(|(peer, _)| peer.as_str() != "small"), "{:?}", learnt.not_kept);
+    }
+
+    #[test]
+    fn what_was_lost_and_is_not_kept_is_known_until_a_comparison_is_through() {
+        let folder = Folder::new("bounded-losses");
+        let max = Bounded::Diverged.of_peer_max();
+        let mut writer = Writer::open(&folder.file()).unwrap();
+        let there = (1..=2).map(|n| lost("N", n, false));
+        writer.write(&there.chain((1..=max).map(|n| lost("N", n, true))).collect::<Vec<_>>()).unwrap();
+        let n: SiteName = "N".parse().unwrap();
+        let learnt = read(&folder.file()).unwrap();
+        assert_eq!((learnt.diverged.len(), learnt.lost_here.len() as i64), (0, max));
+        assert_eq!(learnt.not_kept, [((n.clone(), Trouble::Diverged), 2)].into());
+        assert_eq!(writer.diverged.len() as i64, max, "what is not kept is not remembered here either");
+        writer.write(&[Note::Verified { peer: n }, lost("N", 1, false)]).unwrap();
+        let learnt = read(&folder.file()).unwrap();
+        assert_eq!((learnt.diverged.len(), learnt.lost_here.len(), learnt.not_kept.len()), (1, 0, 0));
     }
 }

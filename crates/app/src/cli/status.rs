@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::Context;
-use crate::cache::{RefusedHere, RefusedThere, Violated, Withheld};
+use crate::cache::{RefusedHere, RefusedThere, Trouble, Violated, Withheld};
 use crate::certificates::State;
 use crate::exit::{Exit, Failure};
 use crate::render::{Cell, Screen, Table, Tone, count, json, progress, say};
@@ -21,6 +21,8 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 ///   held       entries of this history that it holds
 ///   refused    pending entries that it does not take, and why; see `landbridge retry`
 ///   diverged   what it held once and no longer does: it was restored, or lost rows
+///              Of both so many are kept for each peer. `And more, not kept` says that there were
+///              others, until `--acknowledge`
 ///   violations what it did against the protocol or against [limits], and how often; it was
 ///              refused. `--acknowledge` says that you have seen them
 ///   paused     nothing is exchanged with it: its [[peer]] says `paused = true`
@@ -50,8 +52,8 @@ Exit status:
   0  everything is in step   1  something is pending
   6  something is refused, diverged, suspended, paused or withheld, a certificate ends soon
      or has ended, a new configuration is faulty and not used, the record of what leaves
-     cannot be written, or since that was last acknowledged an entry differs or a peer
-     violated the protocol or [limits]
+     cannot be written, or since that was last acknowledged an entry differs, a peer
+     violated the protocol or [limits], or more was refused or diverged than is kept
   3  wrong configuration     4  the database does not answer
 
 Example:
@@ -64,7 +66,8 @@ pub struct StatusArgs {
 
     /// Say that you have seen the violations and the entries with more than one text so far
     ///
-    /// They stay in the tables, but what is there now no longer makes the exit status 6. Everything else that wants a
+    /// They stay in the tables, but what is there now no longer makes the exit status 6. That there was more than is kept is
+    /// no longer said. Everything else that wants a
     /// person's eye does, and so does another text of such an entry. Kept in the cache beside the configuration.
     #[arg(long)]
     acknowledge: bool,
@@ -79,7 +82,11 @@ pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> 
     let mut status = status?;
     if args.acknowledge {
         let differs = status.differs_unseen.iter().map(|d| (&d.problem, &d.origin, &d.rows[..]));
-        site.cache.acknowledge(status.violations(), differs).map_err(|e| {
+        let not_kept = status
+            .peers
+            .iter()
+            .flat_map(|peer| peer.not_kept.iter().map(|(trouble, count)| (&peer.name, *trouble, *count)));
+        site.cache.acknowledge(status.violations(), differs, not_kept).map_err(|e| {
             let what = format!("it cannot be noted in {}.cache: {e}", site.config.path.display());
             Failure::new(Exit::Configuration, what, "give this user the right to write it, or delete it")
         })?;
@@ -139,18 +146,21 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
         };
         let head = ["problem", ">row", "entry", "reason", ">tries"];
         section(&mut parts, screen, (&refuses, next), &peer.refused, row, &head);
+        not_kept(&mut parts, screen, peer, Trouble::Refused);
         let next = format!(
             "Its database was restored from a backup, or rows were deleted there: ask its operator. \
              `landbridge repair --peer {name}` sends them again, with --accept it records that the loss is meant."
         );
         let row = |d: &Diverged| vec![text(&d.problem), Cell::new(&d.entries, Tone::Bad)];
         section(&mut parts, screen, (&lost, &next), &peer.diverged, row, &["problem", "entries"]);
+        not_kept(&mut parts, screen, peer, Trouble::Diverged);
         let lost = format!("Lost here, and {name} has it (diverged)");
         let next = format!(
             "This database was restored from a backup, or rows were deleted with their markers. `landbridge repair --peer \
              {name}` fetches them back, with --accept it records that the loss is meant."
         );
         section(&mut parts, screen, (&lost, &next), &peer.lost_here, row, &["problem", "entries"]);
+        not_kept(&mut parts, screen, peer, Trouble::LostHere);
         let next = "All of it was refused. `landbridge status --acknowledge` says that you have seen it.";
         violations(&mut parts, screen, now, (&format!("{name} violated"), next), &peer.violations);
     }
@@ -182,6 +192,7 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     };
     let columns = ["peer", "problem", "entry", "reason", "the database said"];
     section(&mut parts, screen, head, &status.refused_here, row, &columns);
+    status.peers.iter().for_each(|peer| not_kept(&mut parts, screen, peer, Trouble::RefusedHere));
     let head = ("Strangers", "None of them got an answer. Many may be a peer with a wrong token.");
     violations(&mut parts, screen, now, head, &status.strangers);
     parts.join("\n\n")
@@ -290,6 +301,31 @@ fn section<T>(
     let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
     let title = screen.paint(Tone::Strong, &format!("{title}: {}", listed.count));
     parts.push(format!("{title}\n{}{more}\n{}", screen.table(&table), screen.prose(next)));
+}
+
+/// Says that there was more of this than is kept, so that what is shown is not taken for all.
+fn not_kept(parts: &mut Vec<String>, screen: Screen, peer: &PeerStatus, trouble: Trouble) {
+    if !peer.not_kept.contains_key(&trouble) {
+        return;
+    }
+    let name = &peer.name;
+    let (what, next) = match trouble {
+        Trouble::Refused => (format!("{name} refuses"), "They are tried again like the others.".to_owned()),
+        Trouble::Diverged => (
+            format!("{name} no longer holds"),
+            format!("`landbridge verify --peer {name}` finds all, here or there, wherever the other is dialled."),
+        ),
+        Trouble::LostHere => (
+            format!("Lost here, and {name} has it"),
+            format!("`landbridge verify --peer {name}` finds all, here or there, wherever the other is dialled."),
+        ),
+        Trouble::RefusedHere => {
+            (format!("Refused here of {name}"), "Their sender keeps them and tries them again.".to_owned())
+        }
+    };
+    let title = screen.paint(Tone::Bad, &format!("{what}: and more, not kept"));
+    let seen = "`landbridge status --acknowledge` says that you have seen this.";
+    parts.push(format!("{title}\n{}", screen.prose(&format!("{next} {seen}"))));
 }
 
 fn violations(parts: &mut Vec<String>, screen: Screen, now: u64, head: (&str, &str), violated: &[Violated]) {

@@ -19,6 +19,7 @@ pub async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, S
     learnt.refused_here.retain(|r| is_peer(&r.peer));
     learnt.diverged.retain(|l| is_peer(&l.peer));
     learnt.lost_here.retain(|l| is_peer(&l.peer));
+    learnt.not_kept.retain(|(peer, _), _| is_peer(peer));
     still_owed(bridge, &mut learnt).await?;
     still_lost(bridge, &mut learnt).await?;
     still_not_here(bridge, &mut learnt).await?;
