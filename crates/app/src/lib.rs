@@ -17,6 +17,7 @@ mod exit;
 pub mod hostile;
 mod lock;
 mod log;
+mod patience;
 mod presets;
 mod propose;
 mod render;

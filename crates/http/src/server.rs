@@ -186,6 +186,9 @@ async fn not_that_way(State(served): State<Arc<Served>>, request: Request) -> Re
     respond(Err(Fault::NoSuchMethod), false)
 }
 
+/// What a page of a comparison with its texts counts as, in entries.
+const PROBLEMS_READ: usize = 500;
+
 /// A message that says who sends it.
 trait FromSite: DeserializeOwned + Checked {
     fn from(&self) -> &SiteName;
@@ -210,7 +213,8 @@ macro_rules! from_site {
 from_site! {
     Push, |push| push.deliveries.iter().map(|delivery| delivery.entries.len().max(1)).sum();
     Pull, |_| 0;
-    Verify, |_| 0;
+    // The texts of a page of problems are read for it.
+    Verify, |verify| if verify.texts { PROBLEMS_READ } else { 0 };
     Compare, |compare| compare.problems.len();
     Lost, |lost| lost.problems.len();
 }

@@ -6,9 +6,9 @@ use clap::Args;
 use landbridge_core::judge::Repair;
 use landbridge_core::message::Missing;
 use landbridge_core::{ProblemId, SiteName};
+use landbridge_flow::ports::Compares;
 use landbridge_flow::repair::{Loss, lost_here, lost_there, on_their_way, record, tell_lost};
 use landbridge_flow::verify::{Finding, Found, compare};
-use landbridge_http::HttpPeer;
 use serde::Serialize;
 
 use super::Context;
@@ -18,6 +18,7 @@ use crate::cache::Lost;
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure};
 use crate::lock;
+use crate::patience::Patient;
 use crate::render::{self, Screen, Tone, count, json, say};
 use crate::site::Site;
 use crate::status::still_true;
@@ -123,6 +124,7 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
     }
     let (name, screen) = (&args.peer, context.screen);
     let Some(dialled) = site.dial(peer, None)? else { return from_afar(args, &site, screen).await };
+    let dialled = Patient(dialled);
     let found = findings(&site, name, &dialled, &args.problems, true).await?;
     let shown: Vec<_> = found.iter().map(|finding| Shown::of(name, finding)).collect();
     if !args.json {
@@ -189,7 +191,7 @@ fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
     Ok(is_agreed)
 }
 
-async fn accept(site: &Site, name: &SiteName, peer: &HttpPeer, found: &[Finding]) -> Result<Summary, Failure> {
+async fn accept(site: &Site, name: &SiteName, peer: &dyn Compares, found: &[Finding]) -> Result<Summary, Failure> {
     let linked = site.bridge.is_linked();
     let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked)));
     let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
@@ -216,7 +218,7 @@ async fn send_again(
     args: &RepairArgs,
     site: &Site,
     name: &SiteName,
-    peer: &HttpPeer,
+    peer: &dyn Compares,
     found: &[Finding],
 ) -> Result<Summary, Failure> {
     let (there, here) = (lost_there(found, args.texts), lost_here(found, args.texts));
@@ -246,7 +248,7 @@ async fn wait_until_all_came(
     args: &RepairArgs,
     site: &Site,
     name: &SiteName,
-    peer: &HttpPeer,
+    peer: &dyn Compares,
     problems: &[ProblemId],
     (here, there): (&[(Loss, u64)], &[Loss]),
 ) -> Result<(Vec<Shown>, u64), Failure> {
@@ -281,7 +283,7 @@ fn entries(finding: &Finding) -> u64 {
 async fn still_differing(
     site: &Site,
     name: &SiteName,
-    peer: &HttpPeer,
+    peer: &dyn Compares,
     problems: &[ProblemId],
 ) -> Result<Vec<Shown>, Failure> {
     let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use clap::Args;
 use futures_util::future::join_all;
 use landbridge_core::SiteName;
-use landbridge_flow::PeerError;
 use landbridge_flow::exchange::{self, Fetched, Line, deliver_once, fetch_once};
 use landbridge_flow::ports::Clock;
 use landbridge_http::HttpPeer;
@@ -19,6 +18,7 @@ use crate::cache::Counts;
 use crate::config::Peer;
 use crate::exit::{Exit, Failure};
 use crate::lock;
+use crate::patience::Patience;
 use crate::render::{Cell, Screen, Table, Tone, json, note, progress, say};
 use crate::site::Site;
 use crate::status::{Status, survey_all};
@@ -103,11 +103,6 @@ struct Dialled {
     pull: bool,
 }
 
-/// Pauses in a row that a peer may ask for before this command gives up.
-const ASKED_MAX: u32 = 10;
-/// The longest of them.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
-
 /// Exchanges everything once.
 pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
     let site = Site::open(&context.config).await?;
@@ -168,14 +163,14 @@ async fn exchange_all(site: &Site, dialled: &[Dialled]) -> Vec<(SiteName, exchan
 
 /// Delivers until nothing is owed, and fetches until nothing comes.
 async fn exchange_with(site: &Site, peer: &Dialled) -> Result<(), exchange::Failure> {
-    let mut asked = 0;
+    let mut patience = Patience::default();
     let delivered = loop {
         match deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await {
-            Ok(true) => asked = 0,
+            Ok(true) => patience.is_new(),
             Ok(false) => break Ok(()),
             // Nothing leaves, and what comes is taken all the same.
             Err(failure @ exchange::Failure::Record(_)) => break Err(failure),
-            Err(failure) => wait_if_asked(failure, &mut asked).await?,
+            Err(failure) => wait_if_asked(failure, &mut patience).await?,
         }
     };
     let mut last = Fetched::default();
@@ -183,21 +178,17 @@ async fn exchange_with(site: &Site, peer: &Dialled) -> Result<(), exchange::Fail
     while peer.pull && !last.is_fruitless() {
         match fetch_once(&site.bridge, &peer.line, &peer.http, &Still, Duration::ZERO, &mut last).await {
             Ok(0) => break,
-            Ok(_) => asked = 0,
-            Err(failure) => wait_if_asked(failure, &mut asked).await?,
+            Ok(_) => patience.is_new(),
+            Err(failure) => wait_if_asked(failure, &mut patience).await?,
         }
     }
     delivered
 }
 
 /// Waits where the peer asks for a pause, some times in a row.
-async fn wait_if_asked(failure: exchange::Failure, asked: &mut u32) -> Result<(), exchange::Failure> {
+async fn wait_if_asked(failure: exchange::Failure, patience: &mut Patience) -> Result<(), exchange::Failure> {
     match failure {
-        exchange::Failure::Peer(PeerError::Later { pause, .. }) if *asked < ASKED_MAX => {
-            *asked += 1;
-            tokio::time::sleep(pause.min(PAUSE_MAX)).await;
-            Ok(())
-        }
+        exchange::Failure::Peer(error) => Ok(patience.wait(error).await?),
         failure => Err(failure),
     }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use clap::Args;
 use landbridge_core::{OriginSet, ProblemId, SiteName};
 use landbridge_flow::exchange;
+use landbridge_flow::ports::Compares;
 use landbridge_flow::verify::{Finding, Found, compare, verify};
-use landbridge_http::HttpPeer;
 use serde::Serialize;
 
 use super::Context;
 use crate::exit::{Exit, Failure};
 use crate::lock;
+use crate::patience::Patient;
 use crate::render::{Cell, Screen, Table, Tone, count, json, note, progress, say};
 use crate::site::Site;
 
@@ -160,17 +161,18 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
         if !peer.paused {
             match site.dial(peer, None)? {
                 None => outcome.state = State::DialsUs,
-                Some(dialled) => match findings(&site, &peer.name, &dialled, &args.problems, !args.without_texts).await
-                {
-                    Ok(found) => {
-                        outcome.state = if found.is_empty() { State::Agrees } else { State::Differs };
-                        outcome.findings = found.iter().map(|finding| Shown::of(&peer.name, finding)).collect();
+                Some(dialled) => {
+                    match findings(&site, &peer.name, &Patient(dialled), &args.problems, !args.without_texts).await {
+                        Ok(found) => {
+                            outcome.state = if found.is_empty() { State::Agrees } else { State::Differs };
+                            outcome.findings = found.iter().map(|finding| Shown::of(&peer.name, finding)).collect();
+                        }
+                        Err(failure) if failure.exit == Exit::Peer => {
+                            (outcome.state, outcome.error) = (State::Failed, Some(failure.to_string()));
+                        }
+                        Err(failure) => return Err(failure),
                     }
-                    Err(failure) if failure.exit == Exit::Peer => {
-                        (outcome.state, outcome.error) = (State::Failed, Some(failure.to_string()));
-                    }
-                    Err(failure) => return Err(failure),
-                },
+                }
             }
         }
         outcomes.push(outcome);
@@ -200,7 +202,7 @@ fn exit(outcomes: &[Outcome]) -> Exit {
 pub async fn findings(
     site: &Site,
     name: &SiteName,
-    peer: &HttpPeer,
+    peer: &dyn Compares,
     problems: &[ProblemId],
     with_texts: bool,
 ) -> Result<Vec<Finding>, Failure> {
