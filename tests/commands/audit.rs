@@ -114,9 +114,105 @@ fn a_changed_line_is_named() {
     assert_eq!((&said["wrong"]["how"], &said["wrong"]["line"]), (&"changed".into(), &3.into()));
     let head = pair.one.run(&["audit", "head"]).ends(DONE).out;
     std::fs::write(record(&pair.one), kept.lines().take(3).map(|l| format!("{l}\n")).collect::<String>()).unwrap();
+    forget(&pair.one);
     pair.one.run(&["audit", "verify"]).ends(DONE);
     let said = pair.one.run(&["audit", "verify", "--head", head.trim()]).ends(PERSON).out;
-    assert!(said.contains("missing") && said.contains("ends with number 3"), "{said}");
+    assert!(said.contains("line 4 (number 4): missing") && said.contains("ends with number 3"), "{said}");
+    assert!(said.contains("Before it 3 lines are as written"), "{said}");
+    let third = said.lines().find_map(|line| line.strip_prefix("Head: ")).map(str::to_owned);
+    assert_eq!(third, None, "no head is offered of a record that is wrong");
+    let other = format!("3:{}", "0".repeat(64));
+    let said = pair.one.run(&["audit", "verify", "--head", &other]).ends(PERSON).out;
+    assert!(said.contains("line 3 (number 3): changed") && said.contains("Before it 2 lines are"), "{said}");
+}
+
+/// The record without its last line.
+fn cut(desk: &Desk) {
+    let kept = std::fs::read_to_string(record(desk)).unwrap();
+    let lines: Vec<_> = kept.lines().map(|line| format!("{line}\n")).collect();
+    std::fs::write(record(desk), lines[..lines.len() - 1].concat()).unwrap();
+}
+
+/// What is in no table of the site is forgotten.
+fn forget(desk: &Desk) {
+    std::fs::remove_file(desk.folder.join("landbridge.toml.cache")).unwrap();
+}
+
+#[test]
+fn a_record_that_was_cut_while_no_bridge_ran_stops_what_leaves_until_the_operator_accepts() {
+    let pair = recorded("audit-cut", false);
+    let left = pair.one.run(&["audit", "head"]).ends(DONE).out.trim().to_owned();
+    cut(&pair.one);
+    pair.one.append("ABC", &["after the cut"]);
+    let n = pair.start_n();
+    let said = pair.one.run(&["sync"]).ends(PERSON).said();
+    for words in ["egress.audit was replaced or cut", &left, "it ends with 3:", "rotate --accept"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let bridge = pair.start_one();
+    wait_until("a daemon says so, too", || pair.one.run(&["status"]).said().contains("replaced or cut"));
+    bridge.stop();
+    assert_eq!(pair.n.entries("ABC").len(), 2, "nothing left");
+    fails_clearly(&pair.one.run(&["audit", "head"]), PERSON, &["replaced or cut"]);
+    fails_clearly(&pair.one.run(&["audit", "rotate"]), PERSON, &["replaced or cut"]);
+    assert!(pair.one.run(&["check"]).ends(CONFIGURATION).out.contains("replaced or cut"));
+    let said = pair.one.run(&["audit", "verify"]).ends(PERSON).out;
+    assert!(said.contains("line 4 (number 4): missing") && said.contains("went on to 4 once"), "{said}");
+
+    pair.one.run(&["audit", "rotate", "--accept"]).ends(DONE);
+    pair.one.run(&["sync"]).ends(DONE);
+    assert_eq!(pair.n.entries("ABC").len(), 3);
+    let (aside, new) = (pair.one.folder.join("egress.audit.3.unchecked"), record(&pair.one));
+    let begin = std::fs::read_to_string(&new).unwrap();
+    assert!(begin.lines().next().unwrap().contains(&format!("left it with {left}")), "it stays visible: {begin}");
+    let files = [aside.to_str().unwrap(), new.to_str().unwrap()];
+    let said = pair.one.run(&["audit", "verify", files[0], files[1]]).ends(DONE).out;
+    assert!(said.contains("on an operator's word"), "{said}");
+    drop(n);
+}
+
+#[test]
+fn a_record_that_is_gone_or_empty_is_told_from_one_that_never_was() {
+    let pair = recorded("audit-gone", false);
+    let left = pair.one.run(&["audit", "head"]).ends(DONE).out.trim().to_owned();
+    let _n = pair.start_n();
+    std::fs::remove_file(record(&pair.one)).unwrap();
+    pair.one.append("ABC", &["after the loss"]);
+    for verb in [&["audit", "head"][..], &["audit", "verify"], &["sync"]] {
+        let said = pair.one.run(verb).ends(PERSON).said();
+        assert!(said.contains(&left) && said.contains("it has no line now"), "{verb:?}: {said}");
+    }
+    assert!(!record(&pair.one).exists(), "one that is gone is not found empty later");
+
+    std::fs::write(record(&pair.one), "").unwrap();
+    let said = pair.one.run(&["audit", "verify"]).ends(PERSON).out;
+    assert!(said.contains("The record is empty, and went on to number 4 once"), "{said}");
+    pair.one.run(&["sync"]).ends(PERSON);
+    pair.one.run(&["audit", "rotate", "--accept"]).ends(DONE);
+    let said = pair.one.run(&["audit", "verify"]).ends(DONE).out;
+    assert!(said.contains("Numbers 5 to 5") && said.contains("on an operator's word"), "{said}");
+    pair.one.run(&["sync"]).ends(DONE);
+
+    // The cache is best effort: without it only this check is lost.
+    std::fs::write(record(&pair.one), "").unwrap();
+    forget(&pair.one);
+    let said = pair.one.run(&["audit", "verify"]).ends(PERSON).out;
+    assert!(said.starts_with("EMPTY:") && !said.contains("as written"), "{said}");
+    pair.one.append("ABC", &["once more"]);
+    pair.one.run(&["sync"]).ends(DONE);
+}
+
+#[test]
+fn a_record_that_was_rotated_while_no_bridge_ran_is_gone_on_with() {
+    let pair = recorded("audit-moved", false);
+    let _n = pair.start_n();
+    std::fs::rename(record(&pair.one), pair.one.folder.join("egress.audit.1")).unwrap();
+    // As logrotate does with `create`.
+    std::fs::write(record(&pair.one), "").unwrap();
+    pair.one.append("ABC", &["after rotation"]);
+    pair.one.run(&["sync"]).ends(DONE);
+    let said = pair.one.run(&["audit", "verify"]).ends(DONE).out;
+    assert!(said.contains("Numbers 5 to 6") && said.contains("egress.audit.1"), "{said}");
 }
 
 #[test]

@@ -177,7 +177,9 @@ fn write_and_relay(heard: &Heard) {
     assert_eq!((status, &answer["receipts"][0]["holds"]["C"]), (200, &"1-2".into()), "{answer}");
     one.stop();
     // It could not reach N, and has recorded what it tried to send: the story begins with a new record.
-    let _ = std::fs::remove_file(heard.one.folder.join("egress.audit"));
+    for file in ["egress.audit", "landbridge.toml.cache"] {
+        let _ = std::fs::remove_file(heard.one.folder.join(file));
+    }
     heard.one.append("ABC", &["behind those of C"]);
 }
 

@@ -1,8 +1,9 @@
 //! What was learnt and is in no table of the site: what peers refuse, what they lost, when they last answered. Kept in
 //! `FILE.cache` beside the configuration, for `status` and for `retry`.
 //!
-//! It is best effort: nothing waits for it, no decision rests on it, an unwritable or damaged file is a warning, and
-//! deleting it loses nothing that is not learnt again. It is also where events become log lines. Texts of entries are in
+//! It is best effort: nothing waits for it, an unwritable or damaged file is a warning, and no decision rests on it but one:
+//! it knows where the record of what leaves ended, so that one that was cut is not gone on with. Deleting it loses that check,
+//! and nothing that is not learnt again. It is also where events become log lines. Texts of entries are in
 //! neither.
 
 mod bounds;
@@ -26,6 +27,8 @@ use landbridge_core::{IdSet, Origin, OriginSet, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer, RecordError, Violation};
 use landbridge_http::certificate::day;
 use landbridge_http::{Certificate, Distrust, Witness};
+
+use crate::audit::chain::Head;
 
 pub use bounds::Trouble;
 pub use learnt::{Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
@@ -160,6 +163,11 @@ enum Note {
     Recorded {
         failed: Option<String>,
     },
+    /// The last line of the record of what leaves. `anew`: an operator began it again, perhaps with a lower number.
+    RecordHead {
+        head: Head,
+        anew: bool,
+    },
     Violated {
         /// Nothing where it was no peer.
         peer: Option<SiteName>,
@@ -203,6 +211,20 @@ impl Cache {
                 failed: failed.map(|failed| format!("{}; next: {}", failed.what, failed.next)),
             });
         }
+    }
+
+    /// The record of what leaves ends with `head` now. `anew`: an operator began it again, perhaps with a lower number.
+    pub fn record_ends(&self, head: Head, anew: bool) {
+        self.note(Note::RecordHead { head, anew });
+    }
+
+    /// Where the record ended last; nothing where that is not known.
+    pub fn record_head(&self) -> Option<Head> {
+        learnt::record_head(&self.path).unwrap_or_else(|e| {
+            let path = self.path.display();
+            tracing::warn!("the cache {path} cannot be read ({e}); whether the record was cut is not seen without it");
+            None
+        })
     }
 
     /// What is in the file; nothing where there is none, or where it cannot be read.

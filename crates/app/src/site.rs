@@ -50,14 +50,20 @@ impl Site {
     /// Opens the site of `config` with these keys instead of those in its key file.
     pub async fn with_keys(config: Config, keys: Keyring) -> Result<Self, Failure> {
         let store = config.connectable()?.open(config.mapping.clone()).await?;
-        let record = config.audit.as_ref().map(|audit| record(&config, audit, &keys)).transpose()?;
-        Ok(Self::over(config, keys, store, record.map(Arc::new)))
+        let cache = Arc::new(Cache::beside(&config.path));
+        let record = config.audit.as_ref().map(|audit| record(&config, audit, &keys, cache.clone())).transpose()?;
+        Ok(Self::over(config, keys, store, cache, record.map(Arc::new)))
     }
 
-    fn over(config: Config, keys: Keyring, store: Arc<dyn Store>, record: Option<Arc<RecordFile>>) -> Self {
+    fn over(
+        config: Config,
+        keys: Keyring,
+        store: Arc<dyn Store>,
+        cache: Arc<Cache>,
+        record: Option<Arc<RecordFile>>,
+    ) -> Self {
         let (phrases, width) = (config.mapping.phrases.clone(), store.capabilities().text_chars_max);
         let scribe = Scribe::new(config.site.clone(), &config.history, phrases, keys, width);
-        let cache = Arc::new(Cache::beside(&config.path));
         let peers = config.peers.iter().map(|peer| (peer.name.clone(), policy(peer))).collect();
         let mut bridge = Bridge::new(&config.history, scribe, store, peers, cache.clone());
         bridge.limits = limits(&config);
@@ -157,13 +163,13 @@ impl Drop for Site {
     }
 }
 
-/// The record of a site with these keys. The file is not touched yet.
-pub fn record(config: &Config, audit: &Audit, keys: &Keyring) -> Result<RecordFile, Failure> {
+/// The record of a site with these keys; `cache` knows where it ended last. The file is not touched yet.
+pub fn record(config: &Config, audit: &Audit, keys: &Keyring, cache: Arc<Cache>) -> Result<RecordFile, Failure> {
     let mut all = Keys::of(keys);
     if let Some(former) = audit::keys::former(&audit.file)? {
         all = all.with_former(&former);
     }
-    Ok(RecordFile::new(&audit.file, all, config.site.clone(), &config.history))
+    Ok(RecordFile::new(&audit.file, all, config.site.clone(), &config.history).known_to(cache))
 }
 
 fn token(peer: &Peer) -> Result<Option<Token>, Failure> {

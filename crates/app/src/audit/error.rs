@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use landbridge_flow::RecordError;
 use thiserror::Error;
 
-use super::chain::KeyId;
+use super::chain::{Head, KeyId};
 use super::keys;
 
 /// Why the record cannot be written, or its end not be read.
@@ -39,6 +39,16 @@ pub enum AuditError {
         path: PathBuf,
         /// The number of the line.
         seq: u64,
+    },
+    /// It does not have the line that it ended with when this site last wrote to it.
+    #[error("the record {} was replaced or cut: this site left it with {left}, and {}", path.display(), now(*has, *left))]
+    Left {
+        /// The file.
+        path: PathBuf,
+        /// The last line then.
+        left: Head,
+        /// What stands in its place, or the last line now; nothing where there is none.
+        has: Option<Head>,
     },
     /// It was deleted while it was written to.
     #[error("the record {} was deleted; its last line was number {seq}", path.display())]
@@ -100,9 +110,9 @@ impl AuditError {
                 "let [audit] file name a file that this user may write, in a folder that it may write".to_owned()
             }
             Self::Busy { .. } => "see which program holds it (`fuser`, `lsof`); then it goes on by itself".to_owned(),
-            Self::Cut { .. } | Self::Deleted { .. } | Self::Broken { .. } | Self::Forged { .. } => {
-                "find out who did that. Put the file back as it was, or move it aside and let `landbridge audit rotate \
-                 --accept` begin a new one"
+            Self::Cut { .. } | Self::Left { .. } | Self::Deleted { .. } | Self::Broken { .. } | Self::Forged { .. } => {
+                "find out who did that. Put the file back as it was, or let `landbridge audit rotate --accept` move it \
+                 aside and begin a new one that says so"
                     .to_owned()
             }
             Self::UnknownKey { key, path } => of(key, path),
@@ -112,6 +122,14 @@ impl AuditError {
             Self::Write { .. } => "see to its disk and its permissions; then it goes on by itself".to_owned(),
             Self::Missing { .. } => "it is begun with the first entry that leaves".to_owned(),
         }
+    }
+}
+
+fn now(has: Option<Head>, left: Head) -> String {
+    match has {
+        Some(has) if has.seq == left.seq => format!("it has {has} there now"),
+        Some(has) => format!("it ends with {has} now"),
+        None => "it has no line now".to_owned(),
     }
 }
 

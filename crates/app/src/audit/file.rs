@@ -1,12 +1,12 @@
 //! The file of the record of a running site: opened to append only, locked while it is written, continued where another
-//! process left it, and begun anew where it was moved away. Whatever is not as it should be is an error, and then nothing
+//! process left it, and begun anew where it was moved away. The cache remembers the last line beyond the process. Whatever is not as it should be is an error, and then nothing
 //! leaves.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use landbridge_core::SiteName;
@@ -14,8 +14,9 @@ use landbridge_core::SiteName;
 use super::chain::{After, Hash256, Head, Keys, Pen, Seal, Torn, What, read};
 use super::error::AuditError;
 use super::lines::Lines;
-use super::tail::{Tail, TailError, tail};
+use super::tail::{Tail, TailError, place, tail};
 use super::time;
+use crate::cache::Cache;
 
 /// How long another process that writes is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ pub struct RecordFile {
     keys: Keys,
     site: SiteName,
     history: String,
+    /// Remembers where the record ended, beyond this process.
+    cache: Option<Arc<Cache>>,
     known: Mutex<Option<Known>>,
 }
 
@@ -88,7 +91,13 @@ pub struct End {
 impl RecordFile {
     /// The record at `path`, which need not be there yet. The first of `keys` seals.
     pub fn new(path: &Path, keys: Keys, site: SiteName, history: &str) -> Self {
-        Self { path: path.to_owned(), keys, site, history: history.to_owned(), known: Mutex::default() }
+        Self { path: path.to_owned(), keys, site, history: history.to_owned(), cache: None, known: Mutex::default() }
+    }
+
+    /// The same; `cache` is told where it ends, and what it was told last must be there when another process goes on.
+    pub fn known_to(mut self, cache: Arc<Cache>) -> Self {
+        self.cache = Some(cache);
+        self
     }
 
     /// Where it is.
@@ -107,21 +116,31 @@ impl RecordFile {
         let mut held = self.hold(known.as_ref(), None, None)?;
         self.add(&mut held, lines)?;
         let written = self.write(held)?;
+        self.remember(written.head, false);
         Ok(known.insert(written).head)
     }
 
     /// Where it ends now. Nothing is written.
     pub fn end(&self) -> Result<End, AuditError> {
         let mut file = OpenOptions::new().read(true).open(&self.path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => AuditError::Missing { path: self.path.clone() },
+            io::ErrorKind::NotFound => self.no_line(),
             _ => self.unopened(e),
         })?;
         self.id(&file)?;
         self.patiently(|| file.try_lock_shared())?;
         match self.end_of(&mut file)? {
-            (Some(head), tail) => Ok(End { head, torn_bytes: tail.end - tail.torn_from }),
-            (None, _) => Err(AuditError::Missing { path: self.path.clone() }),
+            (Some(head), tail) => {
+                self.has_what_was_left(&mut file, head)?;
+                Ok(End { head, torn_bytes: tail.end - tail.torn_from })
+            }
+            (None, _) => Err(self.no_line()),
         }
+    }
+
+    /// What it is that there is no line: nothing was written yet, it was moved aside, or it is gone.
+    fn no_line(&self) -> AuditError {
+        let last = self.newest_sibling().map(|behind| behind.head);
+        self.reaches_what_was_left(last).err().unwrap_or_else(|| AuditError::Missing { path: self.path.clone() })
     }
 
     /// Moves the file aside and begins a new one that goes on from it. The name of the old one, where there was one.
@@ -132,7 +151,7 @@ impl RecordFile {
         let word = |why: &str| accept.then(|| why.to_owned());
         match self.hold(known.as_ref(), None, word("there was no file")) {
             Ok(held) if held.new => {
-                *known = Some(self.write(held)?);
+                self.remember(known.insert(self.write(held)?).head, accept);
                 Ok(None)
             }
             Ok(mut old) => {
@@ -141,13 +160,15 @@ impl RecordFile {
                 let behind = Behind { head: old.head, file: name(&aside), newest: true };
                 // The old one stays locked until the new one is there: whoever waits for it finds that one.
                 let held = self.hold(None, Some(behind), word("the end of the former file was as it should be"))?;
-                *known = Some(self.write(held)?);
+                self.remember(known.insert(self.write(held)?).head, accept);
                 Ok(Some(aside))
             }
             Err(error) if accept => {
                 let (aside, behind) = self.move_unchecked(&error)?;
-                let held = self.hold(None, behind, Some(error.to_string()))?;
-                *known = Some(self.write(held)?);
+                // Where there is nothing to go on from, it goes on from the line that it was left with.
+                let left = || self.left().map(|head| Behind { head, file: None, newest: false });
+                let held = self.hold(None, behind.or_else(left), Some(error.to_string()))?;
+                self.remember(known.insert(self.write(held)?).head, accept);
                 Ok(aside)
             }
             Err(error) => Err(error),
@@ -163,6 +184,9 @@ impl RecordFile {
         };
         self.id(&file)?;
         self.patiently(|| file.try_lock())?;
+        if self.length(&file)? == 0 {
+            return Ok((None, None));
+        }
         let mut head = tail(&mut file).ok().and_then(|tail| tail.last).map(|last| last.head);
         if head.is_none() && matches!(error, AuditError::Broken { .. }) {
             // Its end is of no use; what stands before it is looked for from the beginning.
@@ -207,6 +231,10 @@ impl RecordFile {
                 return self.resume(file, mine);
             }
             behind = Some(self.left_behind(&file, mine, there.is_some())?);
+        }
+        if behind.is_none() && self.id_of_path()?.is_none() {
+            // Before there is a file: one that is gone stays gone, and is not found empty.
+            self.reaches_what_was_left(self.newest_sibling().map(|behind| behind.head))?;
         }
         for _ in 0..TRIES {
             let mut options = OpenOptions::new();
@@ -264,10 +292,14 @@ impl RecordFile {
         accepted: Option<String>,
     ) -> Result<Held, AuditError> {
         let (head, tail) = self.end_of(&mut file.0)?;
+        let unknown = behind.is_none();
         let Some(head) = head else {
             // Others may have begun files since this process wrote.
             let others = if behind.as_ref().is_some_and(|behind| behind.newest) { None } else { self.newest_sibling() };
             let behind = behind.into_iter().chain(others).max_by_key(|behind| behind.head.seq);
+            if unknown {
+                self.reaches_what_was_left(behind.as_ref().map(|behind| behind.head))?;
+            }
             let after = behind.as_ref().map(|b| After { file: b.file.clone(), seq: b.head.seq, hash: b.head.hash });
             let head = behind.map_or(Head::NONE, |behind| behind.head);
             let mut held = Held { file, id, out: Vec::new(), head, new: true };
@@ -280,9 +312,48 @@ impl RecordFile {
         {
             return Err(AuditError::Cut { path: self.path.clone(), seq: behind.head.seq });
         }
+        if unknown {
+            self.has_what_was_left(&mut file.0, head)?;
+        }
         let mut held = Held { file, id, out: Vec::new(), head, new: false };
         self.explain(&mut held, &tail)?;
         Ok(held)
+    }
+
+    /// The line that the record ended with when this site last wrote to it, as far as the cache knows. It may be behind by
+    /// what was written in the last moment of a process that was killed, and is never ahead.
+    fn left(&self) -> Option<Head> {
+        self.cache.as_ref().and_then(|cache| cache.record_head())
+    }
+
+    fn remember(&self, head: Head, anew: bool) {
+        if let Some(cache) = &self.cache {
+            cache.record_ends(head, anew);
+        }
+    }
+
+    /// Whether a file that ends with `ends` has the line that the record was left with. Where its first line stands behind
+    /// that one, it is in a file before.
+    fn has_what_was_left(&self, file: &mut File, ends: Head) -> Result<(), AuditError> {
+        match self.left() {
+            Some(left) if ends.seq > left.seq => match place(file, left.seq).map_err(|e| self.unread(e))? {
+                Some(there) if there != left => Err(self.lacks(left, Some(there))),
+                _ => Ok(()),
+            },
+            _ => self.reaches_what_was_left(Some(ends)),
+        }
+    }
+
+    /// Whether a record whose last line is `last` goes as far as it did.
+    fn reaches_what_was_left(&self, last: Option<Head>) -> Result<(), AuditError> {
+        match self.left() {
+            Some(left) if last.is_none_or(|last| last.seq <= left.seq && last != left) => Err(self.lacks(left, last)),
+            _ => Ok(()),
+        }
+    }
+
+    fn lacks(&self, left: Head, has: Option<Head>) -> AuditError {
+        AuditError::Left { path: self.path.clone(), left, has }
     }
 
     /// Whether the file was begun by an operator's word.
@@ -298,10 +369,7 @@ impl RecordFile {
     /// The last line of a file, sealed by this site, and what stands behind it.
     fn end_of(&self, file: &mut File) -> Result<(Option<Head>, Tail), AuditError> {
         let path = || self.path.clone();
-        let tail = tail(file).map_err(|error| match error {
-            TailError::Io(source) => AuditError::Open { path: path(), source },
-            TailError::Broken(at) => AuditError::Broken { path: path(), at },
-        })?;
+        let tail = tail(file).map_err(|error| self.unread(error))?;
         let head = match &tail.last {
             None => None,
             Some(last) => match last.seal(&self.keys) {
@@ -440,6 +508,13 @@ impl RecordFile {
             Some(Behind { head: self.end_of(&mut file).ok()?.0?, file: name(&path), newest: false })
         };
         self.siblings().into_iter().filter_map(end).max_by_key(|behind| behind.head.seq)
+    }
+
+    fn unread(&self, error: TailError) -> AuditError {
+        match error {
+            TailError::Io(source) => self.unopened(source),
+            TailError::Broken(at) => AuditError::Broken { path: self.path.clone(), at },
+        }
     }
 
     fn unopened(&self, source: io::Error) -> AuditError {

@@ -72,6 +72,19 @@ pub fn tail(file: &mut File) -> Result<Tail, TailError> {
     Ok(Tail { last, torn_from, end, unended })
 }
 
+/// The line number `seq` of `file`, or the last before it; nothing where all lines have higher numbers.
+pub fn place(file: &mut File, seq: u64) -> Result<Option<Head>, TailError> {
+    let end = file.metadata()?.len();
+    let mut back = Back { file, from: end, held: Vec::new() };
+    while let Some((_, bytes)) = back.next()? {
+        match read(bytes.strip_suffix(b"\n").unwrap_or(&bytes)) {
+            Ok(line) if line.head.seq <= seq => return Ok(Some(line.head)),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
 /// Lines from the end to the beginning.
 struct Back<'a> {
     file: &'a mut File,

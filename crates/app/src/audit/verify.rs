@@ -267,8 +267,7 @@ impl<'k> Verifier<'k> {
                 return None;
             }
         }
-        self.genuine(&read, seal);
-        Some(read.line)
+        self.genuine(&read, seal).then_some(read.line)
     }
 
     /// The first line of all that are given. The place before it.
@@ -313,7 +312,18 @@ impl<'k> Verifier<'k> {
         self.wrong(how, &why, search);
     }
 
-    fn genuine(&mut self, read: &Read, seal: Seal) {
+    /// Counts a line, unless a head that was kept names another one with its number.
+    fn genuine(&mut self, read: &Read, seal: Seal) -> bool {
+        if self.wanted.iter().any(|wanted| wanted.seq == read.head.seq && wanted.hash != read.head.hash) {
+            self.report.wrong = Some(Wrong {
+                file: self.file.clone(),
+                line: self.line,
+                seq: read.head.seq,
+                how: How::Changed,
+                why: "the head that was kept elsewhere names another hash for it".to_owned(),
+            });
+            return false;
+        }
         self.at = Some(read.head);
         let report = &mut self.report;
         report.lines += 1;
@@ -323,17 +333,6 @@ impl<'k> Verifier<'k> {
                 report.vouched = Some(read.head.seq);
             }
             _ => unchecked(&mut report.unchecked, &read.line.key, read.head.seq),
-        }
-        for wanted in self.wanted.iter().filter(|wanted| wanted.seq == read.head.seq) {
-            if wanted.hash != read.head.hash && self.report.wrong.is_none() {
-                self.report.wrong = Some(Wrong {
-                    file: self.file.clone(),
-                    line: self.line,
-                    seq: read.head.seq,
-                    how: How::Changed,
-                    why: "the head that was kept elsewhere names another hash for it".to_owned(),
-                });
-            }
         }
         let wanted = self.wanted.len();
         self.wanted.retain(|wanted| *wanted != read.head);
@@ -362,6 +361,7 @@ impl<'k> Verifier<'k> {
             }
             What::Torn(_) => self.end_batch(),
         }
+        true
     }
 
     /// No further line of the batch comes.
@@ -461,15 +461,20 @@ impl<'k> Verifier<'k> {
             return;
         }
         let last = report.head.map_or(0, |last| last.seq);
+        let mut seq = head.seq;
         let (how, why) = if head.seq > last {
-            (How::Missing, format!("the record ends with number {last}, and went on to {} once", head.seq))
+            seq = last + 1;
+            match last {
+                0 => (How::Missing, format!("the record is empty, and went on to number {} once", head.seq)),
+                _ => (How::Missing, format!("the record ends with number {last}, and went on to {} once", head.seq)),
+            }
         } else if report.first.is_some_and(|first| head.seq < first) {
             (How::Missing, format!("number {} is in a file before this one: give that too", head.seq))
         } else {
             (How::Changed, format!("number {} has another hash than the head that was kept elsewhere", head.seq))
         };
         let line = self.torn_end.unwrap_or(self.line + 1);
-        report.wrong = Some(Wrong { file: self.file.clone(), line, seq: head.seq, how, why });
+        report.wrong = Some(Wrong { file: self.file.clone(), line, seq, how, why });
     }
 }
 

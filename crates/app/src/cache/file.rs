@@ -38,6 +38,7 @@ create table if not exists violation (
 create table if not exists differs_seen (
   problem text not null, origin text not null, rows text not null, primary key (problem, origin));
 create table if not exists unrecorded (why text not null);
+create table if not exists record_head (one integer primary key, seq integer not null, hash text not null);
 create table if not exists certificate (
   peer text primary key, seen integer not null, begins integer not null, ends integer not null, fingerprint text not null);
 create table if not exists reload (one integer primary key, wish integer, at integer not null, faults text not null);

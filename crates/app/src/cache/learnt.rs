@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::bounds::Trouble;
 use super::file::{BUSY, VERSION};
+use crate::audit::chain::Head;
 
 /// What is in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -251,6 +252,21 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
     })?;
     learnt.contact = contact.into_iter().collect();
     Ok(learnt)
+}
+
+/// Where the record of what leaves ended last; nothing where that is not known.
+pub(super) fn record_head(path: &Path) -> rusqlite::Result<Option<Head>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(BUSY)?;
+    // A file of a former version may have no such table.
+    if !connection.table_exists(None, "record_head")? {
+        return Ok(None);
+    }
+    let head = |r: &Row<'_>| Ok(Head { seq: count(r, 0)?, hash: parsed(r, 1)? });
+    Ok(all(&connection, "select seq, hash from record_head", head)?.pop())
 }
 
 fn all<T>(

@@ -162,6 +162,14 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
                 txn.execute("insert into unrecorded values (?1)", [why])?;
             }
         }
+        Note::RecordHead { head, anew } => {
+            // Several processes write to one record, and their notes may come in another order than their lines.
+            txn.prepare_cached(
+                "insert into record_head values (1, ?1, ?2) on conflict do update
+                 set seq = excluded.seq, hash = excluded.hash where ?3 or excluded.seq > seq",
+            )?
+            .execute(params![stored(head.seq), head.hash.to_string(), anew])?;
+        }
         Note::Violated { peer, violation, detail } => {
             // Peers and kinds are few; strangers have one name together.
             let peer = peer.as_ref().map_or("", SiteName::as_str);

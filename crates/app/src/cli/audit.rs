@@ -7,6 +7,7 @@ mod verify;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -15,6 +16,7 @@ use super::Context;
 use crate::audit::file::End;
 use crate::audit::lines::Lines;
 use crate::audit::{AuditError, RecordFile};
+use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
 use crate::config::{self, Audit, Config};
 use crate::exit::{Exit, Failure};
@@ -140,9 +142,12 @@ fn head(args: &HeadArgs, context: &Context) -> Result<Exit, Failure> {
 }
 
 fn rotate(args: &RotateArgs, context: &Context) -> Result<Exit, Failure> {
-    let record = record(&context.config)?;
+    let cache = Arc::new(Cache::beside(&context.config));
+    let record = record_known_to(&context.config, cache.clone())?;
     let path = record.path().display().to_string();
-    match record.rotate(args.accept)? {
+    let rotated = record.rotate(args.accept);
+    cache.finish();
+    match rotated? {
         Some(aside) => say(&format!("{path} is {} now, and a new one goes on from it.", aside.display()))?,
         None => say(&format!("{path} was begun; there was none."))?,
     }
@@ -158,9 +163,13 @@ fn key(context: &Context) -> Result<Exit, Failure> {
 
 /// The record of the configuration, with the keys of the site. The database is not asked.
 fn record(path: &Path) -> Result<RecordFile, Failure> {
+    record_known_to(path, Arc::new(Cache::beside(path)))
+}
+
+fn record_known_to(path: &Path, cache: Arc<Cache>) -> Result<RecordFile, Failure> {
     let config = config::load(path)?;
     let audit = audit(&config)?.clone();
-    site::record(&config, &audit, &load_keys(&config.key_file)?)
+    site::record(&config, &audit, &load_keys(&config.key_file)?, cache)
 }
 
 fn audit(config: &Config) -> Result<&Audit, Failure> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use futures_util::future::join_all;
@@ -223,7 +224,8 @@ fn key_file(report: &mut Report, config: &Config) -> Option<Keyring> {
 
 /// Whether the record of what leaves can be gone on with. Makes no file.
 fn record(report: &mut Report, config: &Config, audit: &Audit, keys: &Keyring) {
-    let end = crate::site::record(config, audit, keys).map(|record| record.end());
+    let cache = Arc::new(Cache::beside(&config.path));
+    let end = crate::site::record(config, audit, keys, cache).map(|record| record.end());
     let kept = if audit.texts { "with the texts" } else { "digests only" };
     match end {
         Ok(Ok(end)) => {

@@ -162,10 +162,13 @@ fn a_cut_end_is_seen_by_a_head_that_was_kept_and_not_without() {
     let cut: Vec<u8> = lines(&bytes)[..4].concat();
     assert_eq!(verify(&cut, Some(&keys), vec![]).wrong, None);
     let wrong = verify(&cut, Some(&keys), vec![head]).wrong.unwrap();
-    assert_eq!((wrong.how, wrong.seq), (How::Missing, 7));
+    assert_eq!((wrong.how, wrong.seq), (How::Missing, 5), "the first that is missing");
     let (other, _) = file(&["another history", "of", "the", "same", "length", "x", "y"], &keys);
-    let wrong = verify(&other, Some(&keys), vec![head]).wrong.unwrap();
-    assert_eq!((wrong.how, wrong.line), (How::Changed, 7));
+    let report = verify(&other, Some(&keys), vec![head]);
+    let wrong = report.wrong.unwrap();
+    assert_eq!((wrong.how, wrong.line, report.lines), (How::Changed, 7, 6), "six are as written before the seventh");
+    let wrong = verify(b"", Some(&keys), vec![head]).wrong.unwrap();
+    assert!(wrong.seq == 1 && wrong.why.contains("is empty"), "{wrong:?}");
     let early = verify(&bytes, Some(&keys), vec![]).head.map(|h| Head { seq: 3, ..h }).unwrap();
     assert_eq!(verify(&bytes, Some(&keys), vec![early]).wrong.unwrap().line, 3);
 }

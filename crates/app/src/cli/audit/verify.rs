@@ -1,6 +1,8 @@
 //! `landbridge audit verify`: whether the record is as it was written, and how far that can be said.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -9,6 +11,8 @@ use super::compare::{Compared, Comparison};
 use super::{Context, audit, files, lines, torn_words};
 use crate::audit::chain::{Head, Keys, Line};
 use crate::audit::verify::{Report, Verifier};
+use crate::audit::{AuditError, RecordFile};
+use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
@@ -27,7 +31,9 @@ use crate::site::{self, Site};
 /// A write that did not come to its end (power cut, full disk, kill) leaves a torn line. What it named had not left, and
 /// the next line of the bridge says so. That is counted and is not wrong.
 ///
-/// It cannot be seen from the files that lines are missing behind the last one: give a --head that was kept elsewhere. Nor
+/// It cannot be seen from the files that lines are missing behind the last one: give a --head that was kept elsewhere. Of the
+/// file of the configuration the cache beside it knows how far it went, for as long as nobody deletes that, too; with --chain-only
+/// it is not asked. Nor
 /// does it prove that the program which wrote it was this one: docs/audit.md says what is proved.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -36,7 +42,7 @@ Exit status:
   2  wrong command line
   3  wrong configuration, or a file or the key cannot be read
   4  the database failed (--against-database)
-  6  the record is not as it was written, or nothing vouches for its end
+  6  the record is not as it was written, is empty, or nothing vouches for its end
 
 Example:
   landbridge audit verify egress.audit.231 egress.audit --head 17:4f5a...")]
@@ -79,16 +85,32 @@ struct Printed<'a> {
 pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
     let needs_config = args.files.is_empty() || !args.chain_only;
     let config = if needs_config { Some(config::load(&context.config)?) } else { None };
+    let record = match &config {
+        Some(config) if !args.chain_only && config.audit.is_some() => Some(record(config)?),
+        _ => None,
+    };
+    let mut heads = args.head.clone();
+    // Asked before the lines are read: a bridge may go on meanwhile.
+    if let Some(record) = record.as_ref().filter(|record| is_last(record.path(), &args.files)) {
+        match record.end() {
+            Err(error @ AuditError::Left { .. }) if !record.path().exists() => return Err(error.into()),
+            Err(AuditError::Left { left, .. }) => heads.push(left),
+            // Whatever else is wrong is found in the lines.
+            _ => {}
+        }
+    }
     let files = files(&args.files, config.as_ref())?;
-    let keys = match &config {
-        Some(config) if !args.chain_only => Some(keys(config)?),
+    let keys = match (&config, &record) {
+        (_, Some(record)) => Some(record.keys().clone()),
+        // The keys of a record that is looked at, and not written, need no [audit] section.
+        (Some(config), None) if !args.chain_only => Some(Keys::of(&load_keys(&config.key_file)?)),
         _ => None,
     };
     let site = if args.against_database { Some(Site::open(&context.config).await?) } else { None };
     let mut comparison = site.as_ref().zip(keys.as_ref()).map(|(site, keys)| Comparison::new(&site.bridge, keys));
 
     let bar = progress("lines checked", None);
-    let mut verifier = Verifier::new(keys.as_ref(), args.head.clone());
+    let mut verifier = Verifier::new(keys.as_ref(), heads);
     for file in &files {
         verifier.begin_file(&file.display().to_string());
         for line in lines(file)? {
@@ -124,18 +146,24 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
     Ok(if report.wrong.is_some() || uncovered(&report, keys.is_some()) { Exit::Person } else { Exit::Done })
 }
 
-fn keys(config: &Config) -> Result<Keys, Failure> {
-    // The keys of a record that is looked at, and not written, need no [audit] section.
-    let ring = load_keys(&config.key_file)?;
-    match &config.audit {
-        Some(_) => Ok(site::record(config, audit(config)?, &ring)?.keys().clone()),
-        None => Ok(Keys::of(&ring)),
+fn record(config: &Config) -> Result<RecordFile, Failure> {
+    let cache = Arc::new(Cache::beside(&config.path));
+    site::record(config, audit(config)?, &load_keys(&config.key_file)?, cache)
+}
+
+/// Whether the last of these files is that of the running record.
+fn is_last(record: &Path, files: &[PathBuf]) -> bool {
+    match (files.last(), fs::canonicalize(record)) {
+        (None, _) => true,
+        (Some(last), Ok(record)) => fs::canonicalize(last).is_ok_and(|last| last == record),
+        (Some(_), Err(_)) => false,
     }
 }
 
-/// Whether there are lines that no genuine seal vouches for, although seals were to be checked.
+/// Whether there is no line at all, or some that no genuine seal vouches for, although seals were to be checked.
 fn uncovered(report: &Report, keys: bool) -> bool {
-    keys && report.head.is_some_and(|head| report.lines > 0 && report.vouched != Some(head.seq))
+    report.head.is_none()
+        || keys && report.head.is_some_and(|head| report.lines > 0 && report.vouched != Some(head.seq))
 }
 
 fn words(report: &Report, keys: bool, heads: usize) -> String {
@@ -145,6 +173,10 @@ fn words(report: &Report, keys: bool, heads: usize) -> String {
             text += &format!("WRONG: {}, line {} (number {}): {}. ", wrong.file, wrong.line, wrong.seq, wrong.how);
             text += &format!("{}.\n", capital(&wrong.why));
             text += &format!("Before it {} as written.\n", are(report.lines));
+        }
+        None if report.lines == 0 => {
+            text += "EMPTY: there is not one line in it. A bridge writes the first with the first entry that leaves, and \
+                     goes on behind a file that was moved aside: name that, too.\n";
         }
         None => text += &format!("{} as written.\n", capital(&are(report.lines))),
     }
