@@ -2,10 +2,10 @@
 
 use std::net::TcpListener;
 
-use super::lonely::Lonely;
-use crate::kit::command::{CONFIGURATION, DATABASE, DONE, LEFT, PEER, USAGE, run};
+use super::lonely::{Lonely, fails_clearly};
+use crate::kit::command::{CONFIGURATION, DATABASE, DONE, LEFT, PEER, PERSON, USAGE, run};
 use crate::kit::pair::{Pair, TOKEN};
-use crate::kit::schema::{HELPDESK, TICKETS};
+use crate::kit::schema::{COMMENTS, HELPDESK, TICKETS};
 
 const ALL: [&[&str]; 8] = [
     &["run"],
@@ -22,7 +22,7 @@ const ALL: [&[&str]; 8] = [
 fn no_configuration_file() {
     for verb in ["run", "status"] {
         let ran = run(["--config", "/nowhere/landbridge.toml", verb]).ends(CONFIGURATION);
-        super::lonely::fails_clearly(&ran, CONFIGURATION, &["/nowhere/landbridge.toml", "landbridge init"]);
+        fails_clearly(&ran, CONFIGURATION, &["/nowhere/landbridge.toml", "landbridge init"]);
     }
 }
 
@@ -131,8 +131,39 @@ fn a_peer_or_a_problem_that_nobody_knows() {
         USAGE,
         &["X is no peer", "the peers are: N"],
     );
-    site.each_fails(&[&["history", "NONE"]], USAGE, &["problem NONE has no rows"]);
+    let mistyped: [&[&str]; 5] = [
+        &["history", "NONE"],
+        &["explain", "NONE", "1"],
+        &["preview", "--peer", "N", "ABC", "NONE"],
+        &["adopt", "--peer", "N", "ABC", "NONE", "--yes"],
+        &["retry", "NONE"],
+    ];
+    site.each_fails(&mistyped, USAGE, &["problem NONE has no rows", "as it stands in the mapped problem column"]);
+    // A problem without an entry yet is no mistake.
+    site.desk.run(&["preview", "--peer", "N", "ABC"]).ends(DONE);
     site.each_fails(&[&["append", "ABC", "text", "--field", "colour=red"]], USAGE, &["colour", "author"]);
+}
+
+#[test]
+fn a_mistyped_problem_does_not_agree_with_a_peer_and_one_that_is_gone_here_is_found() {
+    let pair = Pair::new("mistyped", &HELPDESK, &COMMENTS, &["ABC", "XYZ"]);
+    let (one, n) = pair.start();
+    pair.one.append("ABC", &["open ticket"]);
+    pair.wait_until_in_step();
+    for peer in [&["--peer", "N"][..], &[]] {
+        fails_clearly(
+            &pair.one.run(&[&["verify", "ABC", "NONE"], peer].concat()),
+            USAGE,
+            &["problem NONE has no rows"],
+        );
+    }
+    fails_clearly(&pair.one.run(&["repair", "--peer", "N", "NONE", "--yes"]), USAGE, &["problem NONE has no rows"]);
+    one.stop();
+    // As after a restore: neither the ticket nor its history is here any more.
+    pair.one.administer("delete from WORK_HISTORY; delete from PROBLEM");
+    let said = pair.one.run(&["verify", "--peer", "N", "ABC"]).ends(PERSON).out;
+    assert!(said.contains("ABC") && !said.contains("has no rows"), "{said}");
+    n.stop();
 }
 
 #[test]

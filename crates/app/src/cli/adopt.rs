@@ -8,6 +8,7 @@ use landbridge_flow::operator::{self, Recorded};
 use landbridge_flow::survey;
 
 use super::Context;
+use super::history::must_be_here;
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render::{self, count};
@@ -36,6 +37,7 @@ use crate::site::Site;
 Exit status:
   0  done, or nothing to do
   1  not done, because nobody agreed
+  2  wrong command line, or there is no such problem; nothing was recorded
   6  suspended problems, or problems linked with none of the peer's, were left alone
 
 Example:
@@ -69,6 +71,7 @@ pub async fn run(args: &AdoptArgs, context: &Context) -> Result<Exit, Failure> {
     let _shared = lock::shared(&context.config)?;
     let site = Site::open(&context.config).await?;
     site.peer(&args.peer)?;
+    must_be_here(&site, &args.problems).await?;
     let peer = &args.peer;
     let only = match &args.query {
         Some(sql) => Some(named(&site, sql).await?),

@@ -72,13 +72,31 @@ pub(super) async fn read(bridge: &Bridge, problem: &ProblemId) -> Result<History
     let lines = survey::lines(bridge, problem).await?;
     let (rows, ledger) = ledger(bridge, problem).await?;
     if lines.is_empty() || rows.is_empty() {
-        return Err(Failure::usage(
-            format!("problem {problem} has no rows in the history of site {}", bridge.site()),
-            "give the problem's id as it stands in the mapped problem column",
-        ));
+        return Err(no_rows(bridge, problem));
     }
     let differs = ledger.doubles(&rows).collect();
     Ok(History { problem: problem.clone(), ledger, rows, lines, differs })
+}
+
+/// A failure that names the first of `problems` that is not here: it has no rows, nor is it in the table of the problems.
+pub(super) async fn must_be_here(site: &Site, problems: &[ProblemId]) -> Result<(), Failure> {
+    // Without a table of problems every id could be one.
+    let listed = site.config.mapping.problems.is_some();
+    for page in problems.chunks(survey::PAGE_PROBLEMS) {
+        let read = site.bridge.store.begin(Mode::Read).await?.rows(page, None).await?;
+        let mut both = page.iter().zip(read);
+        if let Some((problem, _)) = both.find(|(_, read)| read.rows.is_empty() && !(listed && read.visible)) {
+            return Err(no_rows(&site.bridge, problem));
+        }
+    }
+    Ok(())
+}
+
+fn no_rows(bridge: &Bridge, problem: &ProblemId) -> Failure {
+    Failure::usage(
+        format!("problem {problem} has no rows in the history of site {}", bridge.site()),
+        "give the problem's id as it stands in the mapped problem column",
+    )
 }
 
 async fn ledger(bridge: &Bridge, problem: &ProblemId) -> Result<(Vec<Row>, Ledger), StoreError> {

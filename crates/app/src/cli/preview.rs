@@ -9,6 +9,7 @@ use landbridge_flow::send::{Due, prepare};
 use landbridge_flow::survey;
 
 use super::Context;
+use super::history::must_be_here;
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Cell, Table, Tone, count};
 use crate::site::Site;
@@ -29,6 +30,7 @@ use crate::site::Site;
 Exit status:
   0  nothing would leave
   1  something would
+  2  there is no such problem or peer
   6  problems are suspended, and nothing of them would leave
 
 Example:
@@ -61,6 +63,7 @@ struct Totals {
 pub async fn run(args: &PreviewArgs, context: &Context) -> Result<Exit, Failure> {
     let site = Site::open(&context.config).await?;
     let paused = site.peer(&args.peer)?.paused;
+    must_be_here(&site, &args.problems).await?;
     let mut totals = Totals::default();
     if args.problems.is_empty() {
         let mut after = None;

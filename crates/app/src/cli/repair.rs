@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::adopt::agreed;
+use super::history::must_be_here;
 use super::verify::{Shown, failed, findings, table};
 use crate::cache::Lost;
 use crate::daemon::{Daemon, DaemonOptions};
@@ -60,6 +61,7 @@ const LOOK: Duration = Duration::from_millis(300);
 Exit status:
   0  both agree
   1  not done, because nobody agreed, or something is still on its way
+  2  there is no such problem or peer
   3  wrong configuration, or another repair runs
   4  the database failed
   5  the peer did not answer as it should
@@ -318,7 +320,9 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     let shown = |(problem, missing): &Loss, is_here: bool| Shown::lost(problem, &missing.origins, is_here);
     let all: Vec<_> =
         there.iter().map(|loss| shown(loss, false)).chain(here.iter().map(|loss| shown(loss, true))).collect();
-    if !all.is_empty() {
+    if all.is_empty() {
+        must_be_here(site, &args.problems).await?;
+    } else {
         say(&table(name, &all, screen))?;
     }
     if args.dry_run {

@@ -4,6 +4,7 @@ use clap::Args;
 use landbridge_core::{ProblemId, SiteName};
 
 use super::Context;
+use super::history::must_be_here;
 use crate::cache::Wish;
 use crate::exit::{Exit, Failure};
 use crate::lock;
@@ -22,7 +23,9 @@ use crate::site::Site;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:
-  0  the wish is noted       3  wrong configuration, or the cache beside it cannot be written
+  0  the wish is noted
+  2  there is no such problem or peer
+  3  wrong configuration, or the cache beside it cannot be written
 
 Example:
   landbridge retry --peer N")]
@@ -45,6 +48,7 @@ pub async fn run(args: &RetryArgs, context: &Context) -> Result<Exit, Failure> {
     if let Some(peer) = &args.peer {
         site.peer(peer)?;
     }
+    must_be_here(&site, args.problem.as_slice()).await?;
     let whose = args.peer.as_ref().map_or("every peer".to_owned(), ToString::to_string);
     if !lock::is_running(&site.config.path) {
         say(&format!(

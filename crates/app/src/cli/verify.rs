@@ -10,6 +10,7 @@ use landbridge_flow::verify::{Finding, Found, compare, verify};
 use serde::Serialize;
 
 use super::Context;
+use super::history::must_be_here;
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::patience::Patient;
@@ -39,6 +40,7 @@ const LISTED_MAX: usize = 100;
 #[command(after_long_help = "\
 Exit status:
   0  all agree
+  2  there is no such problem or peer
   3  wrong configuration
   4  the database failed
   5  a peer did not answer as it should; the others were compared
@@ -160,7 +162,10 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
         let mut outcome = Outcome { peer: peer.name.clone(), state: State::Paused, findings: vec![], error: None };
         if !peer.paused {
             match site.dial(peer, None)? {
-                None => outcome.state = State::DialsUs,
+                None => {
+                    must_be_here(&site, &args.problems).await?;
+                    outcome.state = State::DialsUs;
+                }
                 Some(dialled) => {
                     match findings(&site, &peer.name, &Patient(dialled), &args.problems, !args.without_texts).await {
                         Ok(found) => {
@@ -214,7 +219,11 @@ pub async fn findings(
     } else {
         compare(&site.bridge, name, peer, problems).await
     };
-    found.map_err(|failure| failed(name, failure))
+    let found = found.map_err(|failure| failed(name, failure))?;
+    // One that is gone here and that the peer still has is found, and one that neither has is mistyped.
+    let unfound: Vec<_> = problems.iter().filter(|p| found.iter().all(|f| f.problem != **p)).cloned().collect();
+    must_be_here(site, &unfound).await?;
+    Ok(found)
 }
 
 /// The failure of an exchange with `peer`.
