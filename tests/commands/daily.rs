@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use super::lonely::Lonely;
-use crate::kit::command::{DONE, LEFT, USAGE, landbridge, run_with_input};
+use crate::kit::command::{DONE, LEFT, PEER, USAGE, landbridge, run_with_input};
 use crate::kit::pair::{Dialling, Pair};
 use crate::kit::schema::{COMMENTS, HELPDESK, TICKETS};
 
@@ -99,6 +99,23 @@ fn sync_exchanges_everything_once_in_both_directions() {
     // Another pass finds nothing to do.
     let again = pair.n.run(&["sync", "--json"]).ends(DONE).json();
     assert_eq!((&again[0]["sent"], &again[0]["received"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn a_peer_that_was_never_reached_is_not_in_step() {
+    let pair = Pair::new("unheard", &HELPDESK, &COMMENTS, &["ABC"]);
+    let shown = pair.one.run(&["status"]).ends(DONE).out;
+    assert!(shown.contains("not reached yet") && !shown.contains("in step"), "{shown}");
+    // Nothing is owed, and nobody is there.
+    let synced = pair.one.run(&["sync", "--json"]).ends(PEER);
+    assert_eq!(synced.json()[0]["state"], "failed", "{}", synced.said());
+    let n = pair.start_n();
+    let synced = pair.one.run(&["sync", "--json"]).ends(DONE).json();
+    assert_eq!(synced[0]["state"], "in_step", "{synced}");
+    assert!(pair.one.run(&["status"]).ends(DONE).out.contains("in step"));
+    // Who was reached once is called where there is something to say.
+    n.stop();
+    pair.one.run(&["sync"]).ends(DONE);
 }
 
 #[test]

@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use landbridge_core::message::{Push, WIRE};
 use landbridge_core::{Bounds, Keyring, Scribe, SiteName};
 use landbridge_flow::bridge::Pauses;
-use landbridge_flow::ports::Store;
-use landbridge_flow::{Bridge, Limits, PeerPolicy};
+use landbridge_flow::ports::{Peer as _, Store};
+use landbridge_flow::{Bridge, Limits, PeerError, PeerPolicy};
 use landbridge_http::{
     Auth, ClientError, ClientOptions, HttpPeer, PeerTls, Quotas, Tap, Tls, Token, TokenError, Witness,
 };
@@ -123,6 +124,21 @@ impl Site {
             Failure::new(Exit::Configuration, format!("[[peer]] {}: {e}", peer.name), next)
         };
         HttpPeer::new(options).map(Some).map_err(wrong)
+    }
+
+    /// Calls the bridge of `peer` with nothing to deliver.
+    ///
+    /// # Errors
+    /// What it answered instead of a receipt for nothing.
+    pub async fn greet(&self, peer: &SiteName, dialled: &HttpPeer) -> Result<(), PeerError> {
+        let push = Push {
+            wire: WIRE,
+            from: self.name().clone(),
+            to: peer.clone(),
+            history: self.config.history.clone(),
+            deliveries: vec![],
+        };
+        dialled.push(push).await.map(|_| ())
     }
 
     /// What this site shows over TLS, and whom it believes; nothing without `[tls]`. The files are read once.

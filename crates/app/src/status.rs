@@ -310,6 +310,11 @@ impl PeerStatus {
         self.violations.iter().any(|v| v.unseen > 0 && v.kind != Violation::Time.word())
     }
 
+    /// Whether nothing was ever heard of it, as far as the cache knows: that nothing is pending then says nothing of it.
+    pub fn is_unheard(&self) -> bool {
+        self.last_contact.is_none()
+    }
+
     /// Entries sent in a second, since the counting began; nothing before there is something to count.
     pub fn sent_per_second(&self) -> Option<f64> {
         let seconds = self.last_contact?.checked_sub(self.since?).filter(|s| *s > 0)?;

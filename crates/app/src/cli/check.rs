@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use futures_util::future::join_all;
-use landbridge_core::message::{Push, WIRE};
 use landbridge_core::{IdSet, Keyring, Marker, Origin, ProblemId, Scribe, WorkId};
 use landbridge_flow::Pairing;
-use landbridge_flow::ports::Peer as _;
 use landbridge_http::certificate;
 use serde::Serialize;
 
@@ -383,15 +381,8 @@ async fn call(site: &Site, peer: &Peer) -> Finding {
         Ok(None) => return found(Outcome::Note, "it dials us: cannot be called from here".to_owned()),
         Err(failure) => return Finding::failure(&check, failure),
     };
-    let push = Push {
-        wire: WIRE,
-        from: site.name().clone(),
-        to: peer.name.clone(),
-        history: site.config.history.clone(),
-        deliveries: vec![],
-    };
-    match dialled.push(push).await {
-        Ok(_) => found(Outcome::Ok, format!("{} answers", peer.url.as_deref().unwrap_or_default())),
+    match site.greet(&peer.name, &dialled).await {
+        Ok(()) => found(Outcome::Ok, format!("{} answers", peer.url.as_deref().unwrap_or_default())),
         Err(error) => Finding::failure(&check, Failure::peer(&peer.name, &error)),
     }
 }

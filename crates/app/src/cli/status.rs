@@ -42,6 +42,10 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 /// a person's eye, and so does a new configuration that the running bridge does not use because
 /// it is faulty.
 ///
+/// A peer that was never heard of is *not reached yet* (or *has not dialled yet*), whatever is pending. That nothing is
+/// pending is what the markers here say: where a database was restored, what is gone with its markers
+/// is found by `landbridge verify` alone.
+///
 /// When a peer last answered, what it refused and what it lost is known from the cache
 /// beside the configuration. Without it, what the database itself says is shown.
 #[derive(Debug, Args)]
@@ -276,6 +280,8 @@ fn state(peer: &PeerStatus) -> Cell {
         ("does not answer", Tone::Bad)
     } else if peer.wants_a_person() {
         ("look below", Tone::Bad)
+    } else if peer.is_unheard() {
+        (if peer.url.is_some() { "not reached yet" } else { "has not dialled yet" }, Tone::Warn)
     } else if peer.pending > 0 {
         ("pending", Tone::Warn)
     } else {

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use landbridge_core::SiteName;
 use landbridge_flow::exchange::{self, Fetched, Line, deliver_once, fetch_once};
 use landbridge_flow::ports::Clock;
+use landbridge_flow::{Event, PeerError};
 use landbridge_http::HttpPeer;
 use serde::Serialize;
 
@@ -30,12 +31,15 @@ use crate::status::{Status, survey_all};
 /// daemon of the same site. What a peer refuses is tried once. Peers that dial this site are named in the summary; there
 /// is nothing that can be done for them from here.
 ///
+/// A peer is called where something is owed to it, where `pull = true`, and where it was never heard of. After a restore
+/// `landbridge verify` compares; `sync` goes by the markers that are there.
+///
 /// On a terminal a bar shows the progress. At the end a table says for each peer what was sent and received and what is
 /// still pending.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:
-  0  everything is in step with every peer that can be reached from here
+  0  everything is in step, by the markers here, with every peer that is dialled from here
   1  something is still pending (written meanwhile, or a body is still on its way)
   3  wrong configuration     4  the database failed
   5  a peer did not answer as it should; the others were served
@@ -101,16 +105,20 @@ struct Dialled {
     line: Line,
     http: HttpPeer,
     pull: bool,
+    /// Nothing was ever heard of it.
+    unheard: bool,
 }
 
 /// Exchanges everything once.
 pub async fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
     let site = Site::open(&context.config).await?;
     let _running = lock::shared(&site.config.path)?;
-    let mut dialled = Vec::new();
+    let (heard, mut dialled) = (site.cache.learnt().contact, Vec::new());
     for peer in site.config.peers.iter().filter(|peer| !peer.paused) {
         if let Some(http) = site.dial(peer, None)? {
-            dialled.push(Dialled { line: Line::new(&site.bridge, peer.name.clone()), http, pull: peer.pull });
+            let line = Line::new(&site.bridge, peer.name.clone());
+            let unheard = heard.get(&peer.name).is_none_or(|contact| contact.answered.is_none());
+            dialled.push(Dialled { line, http, pull: peer.pull, unheard });
         }
     }
     site.cache.begin(false);
@@ -164,6 +172,14 @@ async fn exchange_all(site: &Site, dialled: &[Dialled]) -> Vec<(SiteName, exchan
 /// Delivers until nothing is owed, and fetches until nothing comes.
 async fn exchange_with(site: &Site, peer: &Dialled) -> Result<(), exchange::Failure> {
     let mut patience = Patience::default();
+    if peer.unheard {
+        // Where nothing is owed it would not be called, and "in step" would be said of nobody.
+        let name = peer.line.peer();
+        match site.greet(name, &peer.http).await {
+            Ok(()) => site.bridge.observer.event(&Event::PeerAnswered { peer: name }),
+            Err(error) => wait_if_asked(error.into(), &mut patience).await?,
+        }
+    }
     let delivered = loop {
         match deliver_once(&site.bridge, &peer.line, &peer.http, &Still).await {
             Ok(true) => patience.is_new(),
