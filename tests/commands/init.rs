@@ -158,6 +158,26 @@ fn init_finds_the_history_by_its_shape_and_says_what_it_took() {
 }
 
 #[test]
+fn init_proposes_which_problems_are_bridged_and_says_how_they_are_matched() {
+    let folder = Folder::new("init-problems");
+    let desk = Desk::make(folder.path(), "1", &HELPDESK, &["ABC"], "");
+    let config = desk.folder.join("new.toml");
+    let ran = init(&config, &[], &["--peer", "N=http://127.0.0.1:7421", "--relay-from", "N=C", "--relay-from", "N=D"]);
+    let ran = ran.ends(DONE);
+    assert!(ran.err.contains("Only problems with SHARED <> 0 are bridged"), "{}", ran.err);
+    assert!(ran.out.contains("an id must mean the same ticket at both sites"), "{}", ran.out);
+    let written = std::fs::read_to_string(&config).unwrap();
+    for line in ["share = \"SHARED <> 0\"", "pairing = \"same-id\"", "relay_from = [\"C\", \"D\"]"] {
+        assert!(written.contains(line), "{line}\n{written}");
+    }
+    let ran = init(&config, &[], &["--pairing", "linked", "--force"]).ends(DONE);
+    assert!(ran.out.contains("landbridge link 17 N 4711"), "{}", ran.out);
+    assert!(std::fs::read_to_string(&config).unwrap().contains("pairing = \"linked\""));
+    let ran = init(&config, &[], &["--relay-from", "X=C", "--force"]);
+    super::lonely::fails_clearly(&ran, USAGE, &["X is no peer"]);
+}
+
+#[test]
 fn init_decides_nothing_where_nobody_asked_it_to() {
     let folder = Folder::new("init-undecided");
     let desk = Desk::make(folder.path(), "1", &TICKETS, &["ABC"], "");

@@ -73,7 +73,9 @@ const PERSON_WORDS: &[&str] = &[
     "user", "author", "creator", "created", "owner", "operator", "assigned", "by", "person", "staff", "agent", "writer",
 ];
 const CLOSED_WORDS: &[&str] = &["private", "internal", "confidential", "hidden", "secret"];
-const OPEN_WORDS: &[&str] = &["public", "visible", "published", "external"];
+const OPEN_WORDS: &[&str] = &["public", "visible", "published", "external", "shared", "shareable"];
+const YES_WORDS: &[&str] = &["yes", "y", "true"];
+const NO_WORDS: &[&str] = &["no", "n", "false"];
 
 /// The tables that may be a history, the likeliest first.
 pub fn candidates(catalog: &Catalog) -> Vec<Candidate> {
@@ -211,6 +213,13 @@ pub fn filling(vendor: Vendor, table: &TableInfo, taken: &[&str], values: &dyn F
     filling
 }
 
+/// Which problems may be bridged, where columns of their table tell who may see them.
+pub fn problem_share(vendor: Vendor, table: &TableInfo, values: &dyn Fn(&str) -> Vec<String>) -> Option<String> {
+    let shares = table.columns.iter().filter_map(|column| visibility(vendor, column, values));
+    let shares: Vec<_> = shares.map(|(share, ..)| share).collect();
+    (!shares.is_empty()).then(|| shares.join(" and "))
+}
+
 /// Where a column tells who may see a row: the condition, and its value in a row for all and in one for few.
 fn visibility(
     vendor: Vendor,
@@ -237,8 +246,9 @@ fn visibility(
             let first = |words: &[&str]| {
                 seen.iter().find(|v| has_word(v, words)).map(|v| format!("'{}'", v.replace('\'', "''")))
             };
-            let for_all = first(OPEN_WORDS)?;
-            Some((format!("{name} = {for_all}"), for_all, first(CLOSED_WORDS)))
+            let answer = |yes: bool| (open != closed).then(|| first(if yes { YES_WORDS } else { NO_WORDS })).flatten();
+            let for_all = first(OPEN_WORDS).or_else(|| answer(open))?;
+            Some((format!("{name} = {for_all}"), for_all, first(CLOSED_WORDS).or_else(|| answer(closed))))
         }
         _ => None,
     }

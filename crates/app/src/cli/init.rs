@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use landbridge_flow::Pairing;
 use landbridge_stores::Source;
 use landbridge_stores::mapping::Numbering;
 
@@ -138,6 +139,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "SQL", requires = "problem_table", help_heading = "Problems")]
     problem_share: Option<String>,
 
+    /// How the problems of two sites are matched
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Matching::SameId, conflicts_with = "preset")]
+    #[arg(help_heading = "Problems")]
+    pairing: Matching,
+
     /// The address on which peers reach this bridge; without it, only this site dials
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Peers")]
     listen: Option<String>,
@@ -153,6 +159,13 @@ pub struct InitArgs {
     /// Also send this peer what other sites wrote; may be given several times
     #[arg(long, value_name = "NAME", help_heading = "Peers")]
     relay: Vec<String>,
+
+    /// Take from this peer what that site wrote, too: the middle of a chain passes it on; may be given several times
+    ///
+    /// Say it here before the site in the middle says --relay: what is passed on to a site that does not expect it is
+    /// refused as not allowed, and is not tried again until the middle says `landbridge retry`.
+    #[arg(long, value_name = "NAME=SITE", value_parser = name_and_value, help_heading = "Peers")]
+    relay_from: Vec<(String, String)>,
 
     /// SQL condition: the rows that this peer may see; may be given several times
     #[arg(long, value_name = "NAME=SQL", value_parser = name_and_value, help_heading = "Peers")]
@@ -198,6 +211,14 @@ enum WhoNumbers {
     Generated,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Matching {
+    /// An id means the same problem at every site
+    SameId,
+    /// Each site has ids of its own; `landbridge link` says which belong together
+    Linked,
+}
+
 impl From<WhoNumbers> for Numbering {
     fn from(who: WhoNumbers) -> Self {
         match who {
@@ -236,7 +257,7 @@ pub async fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
 
     let report = check::report(path, true).await;
     say(&report.table(context.screen))?;
-    say(&format!("\n{}", context.screen.prose(&next_steps(&answers, path, report.exit()))))?;
+    say(&format!("\n{}", context.screen.prose(&next_steps(&answers, &config, report.exit()))))?;
     Ok(report.exit())
 }
 
@@ -316,6 +337,7 @@ async fn answers(args: &InitArgs, context: &Context) -> Result<InitAnswers, Fail
             id,
             share: args.problem_share.clone(),
         }),
+        linked: args.pairing == Matching::Linked,
         listen: args.listen.clone(),
         peers: peers(args, tls.is_some())?,
         tls,
@@ -371,13 +393,15 @@ fn peers(args: &InitArgs, has_tls: bool) -> Result<Vec<PeerAnswers>, Failure> {
             url: url.map(str::to_owned),
             pull: args.pull.iter().any(|of| of == name),
             relay: args.relay.iter().any(|of| of == name),
+            relay_from: args.relay_from.iter().filter(|(of, _)| of == name).map(|(_, site)| site.clone()).collect(),
             share: shares.get(name).cloned(),
             token,
             ca: authorities.get(name).cloned(),
         });
     }
     let named = shares.keys().chain(tokens.keys()).chain(authorities.keys());
-    let spoken_of = args.pull.iter().chain(&args.relay).chain(named);
+    let relayed = args.relay_from.iter().map(|(of, _)| of);
+    let spoken_of = args.pull.iter().chain(&args.relay).chain(relayed).chain(named);
     for name in spoken_of {
         if !peers.iter().any(|peer| peer.name == *name) {
             return Err(Failure::usage(
@@ -454,13 +478,23 @@ fn save(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
-fn next_steps(answers: &InitAnswers, path: &Path, exit: Exit) -> String {
-    let config = path.display();
+fn next_steps(answers: &InitAnswers, written: &Config, exit: Exit) -> String {
+    let config = written.path.display();
     let mut steps = vec!["Next steps:".to_owned()];
     if exit != Exit::Done {
         steps.push(format!("Correct what has a FAULT above in {config}, until `check` finds nothing:"));
         steps.push(format!("  landbridge --config {config} check"));
     }
+    steps.push(match written.pairing {
+        Pairing::SameId => format!(
+            "With [problem] pairing = \"same-id\" an id must mean the same ticket at both sites: what is written in ABC here is \
+             appended to ABC there, whatever that is. Where each site numbers by itself, write pairing = \"linked\" in {config} \
+             (or `init --pairing linked`), and say `landbridge link` before the bridges run."
+        ),
+        Pairing::Linked { .. } => "With [problem] pairing = \"linked\" say which tickets belong together before the bridges \
+                                   run: `landbridge link 17 N 4711`, or many at once with --csv."
+            .to_owned(),
+    });
     if answers.peers.is_empty() {
         steps.push(format!("Add a [[peer]] to {config} for each site to exchange entries with."));
     }

@@ -29,6 +29,8 @@ pub struct InitAnswers {
     pub history: HistoryAnswers,
     /// The table of the problems, where there is one.
     pub problem: Option<ProblemAnswers>,
+    /// Whether each site numbers the problems by itself.
+    pub linked: bool,
     /// Where peers reach this bridge.
     pub listen: Option<String>,
     /// What this site shows to others over TLS.
@@ -97,6 +99,8 @@ pub struct PeerAnswers {
     pub pull: bool,
     /// Whether it is sent what other sites wrote.
     pub relay: bool,
+    /// The sites whose entries it may pass on to this one.
+    pub relay_from: Vec<String>,
     /// Condition: the rows that it may see.
     pub share: Option<String>,
     /// The secret shared with it, where there is one. Whoever saves the file keeps it from other users.
@@ -126,11 +130,20 @@ pub fn render(answers: &InitAnswers) -> String {
         Some(preset) => out.preset(preset, &answers.history.name),
         None => out.history(&answers.history),
     }
-    if let Some(problem) = answers.problem.as_ref().filter(|_| answers.preset.is_none()) {
-        out.section("[problem]", "The table of the problems themselves (tickets, cases).");
-        out.text("table", &problem.table);
-        out.text("id", &problem.id);
-        out.condition("share", "only these problems are bridged", problem.share.as_deref());
+    if answers.preset.is_none() && (answers.problem.is_some() || answers.linked) {
+        out.section("[problem]", "The problems themselves (tickets, cases).");
+        if let Some(problem) = &answers.problem {
+            out.text("table", &problem.table);
+            out.text("id", &problem.id);
+            out.condition("share", "only these problems are bridged", problem.share.as_deref());
+        }
+        if answers.linked {
+            out.say("Each site has ids of its own: `landbridge link` says which belong together.");
+            out.text("pairing", "linked");
+        } else {
+            out.say("An id means the same problem at every site. Where each numbers by itself: \"linked\".");
+            out.text("pairing", "same-id");
+        }
     }
     if let Some(listen) = &answers.listen {
         out.section("[listen]", "Where peers reach this bridge.");
@@ -223,6 +236,10 @@ impl Writer {
             self.say("It is also sent what other sites wrote.");
             self.value("relay", Value::Boolean(true));
         }
+        if !peer.relay_from.is_empty() {
+            self.say("It may pass on what these sites wrote.");
+            self.value("relay_from", peer.relay_from.clone().into());
+        }
         self.condition("share", "this peer sees only these rows", peer.share.as_deref());
         if let Some(ca) = &peer.ca {
             self.say("The authority that alone may vouch for it.");
@@ -277,6 +294,8 @@ impl Writer {
 mod tests {
     use std::path::Path;
 
+    use landbridge_flow::Pairing;
+
     use super::*;
     use crate::config::{Config, check};
 
@@ -308,6 +327,7 @@ mod tests {
                 id: "ID".into(),
                 share: Some("SHARED = 1".into()),
             }),
+            linked: false,
             listen: Some("127.0.0.1:7420".into()),
             tls: None,
             peers: vec![
@@ -316,6 +336,7 @@ mod tests {
                     url: Some("http://127.0.0.1:7421".into()),
                     pull: true,
                     relay: true,
+                    relay_from: vec!["C".into(), "D".into()],
                     share: Some("SEVERITY < 3".into()),
                     token: Some(Secret::new(TOKEN)),
                     ca: None,
@@ -325,6 +346,7 @@ mod tests {
                     url: None,
                     pull: false,
                     relay: false,
+                    relay_from: vec![],
                     share: None,
                     token: Some(Secret::new("fedcba9876543210")),
                     ca: None,
@@ -357,6 +379,7 @@ mod tests {
         let problems =
             mapping.problems.clone().map(|p| ProblemAnswers { table: p.name.to_string(), id: p.id, share: p.share });
         assert_eq!(problems, answers.problem);
+        assert_eq!(config.pairing == Pairing::SameId, !answers.linked);
         assert_eq!(config.listen.map(|l| l.to_string()), answers.listen);
         assert_eq!(config.peers.len(), answers.peers.len());
         for (peer, answer) in config.peers.iter().zip(&answers.peers) {
@@ -365,6 +388,7 @@ mod tests {
                 (answer.name.as_str(), &answer.url, answer.pull, answer.relay, &answer.token)
             );
             assert_eq!(mapping.peers[&peer.name], answer.share);
+            assert_eq!(peer.relay_from.iter().map(ToString::to_string).collect::<Vec<_>>(), answer.relay_from);
         }
     }
 
@@ -378,7 +402,11 @@ mod tests {
         answers.history.fields.clear();
         answers.history.insert.clear();
         answers.history.marker.clear();
+        answers.linked = true;
+        assert_same(&read(&render(&answers)), &answers);
         answers.problem = None;
+        assert_same(&read(&render(&answers)), &answers);
+        answers.linked = false;
         answers.listen = None;
         answers.peers.clear();
         assert_same(&read(&render(&answers)), &answers);

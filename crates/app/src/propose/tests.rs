@@ -133,6 +133,17 @@ fn visibility_is_told_from_names_and_from_values() {
 }
 
 #[test]
+fn a_table_of_problems_tells_which_of_them_may_be_bridged() {
+    let columns =
+        vec![column("ID", SHORT, true), column("SHARED", ColumnKind::Integer, true), column("is_public", SHORT, true)];
+    let tickets = table("tickets", columns, &[], &[]);
+    let answers = |name: &str| if name == "is_public" { vec!["no".into(), "yes".into()] } else { vec![] };
+    let found = problem_share(Vendor::Sqlite, &tickets, &answers);
+    assert_eq!(found.as_deref(), Some("SHARED <> 0 and is_public = 'yes'"));
+    assert_eq!(problem_share(Vendor::Postgres, &helpdesk().tables[1], &|_| vec![]), None);
+}
+
+#[test]
 fn a_name_is_read_word_by_word() {
     assert!(has_word("private_notes", CLOSED_WORDS) && has_word("isInternal", CLOSED_WORDS));
     assert!(has_word("Activities", &["activity"]) && has_word("followups", TABLE_WORDS));

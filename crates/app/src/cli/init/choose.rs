@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use landbridge_stores::catalog::Catalog;
+use landbridge_stores::catalog::{Catalog, TableInfo};
 use landbridge_stores::{Database, TableName};
 
 use super::{InitArgs, ask};
 use crate::cli::Context;
 use crate::config::write::{InitAnswers, ProblemAnswers};
 use crate::exit::{Exit, Failure};
-use crate::propose::{Candidate, LISTED_MAX, candidates, clear, filling, listed, tells_by_value};
+use crate::propose::{Candidate, LISTED_MAX, candidates, clear, filling, listed, problem_share, tells_by_value};
 use crate::render::{Cell, Screen, Table, Tone, note, say};
 
 /// Rows that are shown of each candidate.
@@ -205,11 +205,13 @@ async fn fill(
             share: args.problem_share.clone(),
         });
     }
+    propose_problems(answers, catalog, database, may_ask).await?;
+    let history = &mut answers.history;
     let Some(table) = catalog.table(&chosen.table) else { return Ok(()) };
     let given: Vec<String> = history.insert.keys().chain(history.fields.values()).cloned().collect();
     let taken: Vec<&str> =
         [&chosen.problem, &chosen.work, &chosen.text].into_iter().chain(&given).map(String::as_str).collect();
-    let values = values(database, chosen, catalog).await;
+    let values = values(database, table).await;
     let proposed = filling(catalog.vendor, table, &taken, &|column| values.get(column).cloned().unwrap_or_default());
     let mut open = Vec::new();
     for (column, why) in &proposed.open {
@@ -246,14 +248,35 @@ async fn fill(
     Ok(())
 }
 
+/// Which problems are bridged, where the columns of their table tell.
+async fn propose_problems(
+    answers: &mut InitAnswers,
+    catalog: &Catalog,
+    database: &Database,
+    may_ask: bool,
+) -> Result<(), Failure> {
+    let Some(problem) = answers.problem.as_mut().filter(|problem| problem.share.is_none()) else { return Ok(()) };
+    let name: Option<TableName> = problem.table.parse().ok();
+    let Some(table) = name.and_then(|name| catalog.table(&name)) else { return Ok(()) };
+    let values = values(database, table).await;
+    let look = |column: &str| values.get(column).cloned().unwrap_or_default();
+    let Some(share) = problem_share(catalog.vendor, table, &look) else { return Ok(()) };
+    let share = match may_ask {
+        true => ask("Which problems are bridged; an SQL condition", Some(&share))?,
+        false => share,
+    };
+    note(&format!("Only problems with {share} are bridged: [problem] share."));
+    problem.share = Some(share);
+    Ok(())
+}
+
 /// Values that text columns of the table have, for those that tell who may see a row.
-async fn values(database: &Database, chosen: &Candidate, catalog: &Catalog) -> BTreeMap<String, Vec<String>> {
-    let Some(table) = catalog.table(&chosen.table) else { return BTreeMap::new() };
+async fn values(database: &Database, table: &TableInfo) -> BTreeMap<String, Vec<String>> {
     let columns: Vec<String> = table.columns.iter().filter(|c| tells_by_value(c)).map(|c| c.name.clone()).collect();
     if columns.is_empty() {
         return BTreeMap::new();
     }
-    let rows = database.sample(&chosen.table, &columns, VALUE_ROWS).await.unwrap_or_default();
+    let rows = database.sample(&table.name, &columns, VALUE_ROWS).await.unwrap_or_default();
     let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in rows {
         for (column, value) in columns.iter().zip(row) {
