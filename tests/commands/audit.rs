@@ -54,7 +54,7 @@ fn wrong_input_is_told_apart_from_a_wrong_record() {
         site.desk.run(args).ends(USAGE);
     }
     let none = site.desk.run(&["audit", "verify", "/nowhere/at/all"]);
-    fails_clearly(&none, CONFIGURATION, &["/nowhere/at/all", "cannot be opened"]);
+    fails_clearly(&none, CONFIGURATION, &["/nowhere/at/all", "cannot be opened", "name a file that is there"]);
     let folder = site.desk.folder.to_str().unwrap();
     fails_clearly(&site.desk.run(&["audit", "verify", folder]), CONFIGURATION, &["no regular file"]);
 }

@@ -129,6 +129,10 @@ fn a_query_that_names_no_entries_is_refused_and_records_nothing() {
     assert_ne!(wrong("select nothing from nowhere").code, DONE);
     let none = wrong("select 'ABC', 4711 union all select 'none', 1").ends(DONE).out;
     assert!(none.contains("owed nothing") && none.contains("2 rows are passed over"), "{none}");
+    for query in ["select issue from nowhere", "selec 1", "delete from WORK_HISTORY"] {
+        let ran = wrong(query).ends(USAGE);
+        assert!(ran.err.contains("next: correct the query") && !ran.err.contains("grants"), "{query}: {}", ran.err);
+    }
     pair.one.run(&["adopt", "--peer", "N", "--all", "--query", "select 'ABC', 1"]).ends(USAGE);
     assert_eq!(pair.one.all(), before);
 }

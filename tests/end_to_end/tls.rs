@@ -302,6 +302,9 @@ fn a_faulty_configuration_is_not_used_and_is_shown_until_it_is_put_right() {
     both.one.reconfigure("[listen]", "[lisen]");
     let told = both.one.run(&["reload"]).ends(CONFIGURATION).err;
     assert!(told.contains("did you mean `listen`"), "{told}");
+    let hidden = both.one.run(&["status"]).ends(CONFIGURATION).err;
+    assert!(hidden.contains("landbridge.toml:") && hidden.contains("did you mean `listen`"), "{hidden}");
+    assert!(hidden.contains("the bridge that runs goes on with the former configuration"), "{hidden}");
     both.one.reconfigure("[lisen]", "[listen]");
     both.one.run(&["reload"]).ends(DONE);
     both.wait_until_in_step();
@@ -326,7 +329,11 @@ fn a_certificate_that_ends_soon_or_has_ended_is_shown_at_both_sites() {
     both.one.run(&["status"]).ends(DONE);
 
     both.a.issue_dated(&both.one.folder, "1", -300, -1);
-    both.one.run(&["reload"]).ends(DONE);
+    let told = both.one.run(&["reload"]).ends(PERSON).out;
+    assert!(
+        told.contains("works with") && told.contains("Nobody believes the certificate of this site: ended"),
+        "{told}"
+    );
     both.one.append("ABC", &["not sent any more"]);
     both.n.append("ABC", &["not taken any more"]);
     let error = |desk: &Desk| desk.status()["peers"][0]["last_error"].as_str().unwrap_or_default().to_owned();

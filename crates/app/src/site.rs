@@ -8,7 +8,7 @@ use landbridge_core::message::{Push, WIRE};
 use landbridge_core::{Bounds, Keyring, Scribe, SiteName};
 use landbridge_flow::bridge::Pauses;
 use landbridge_flow::ports::{Peer as _, Store};
-use landbridge_flow::{Bridge, Limits, PeerError, PeerPolicy};
+use landbridge_flow::{Bridge, Limits, PeerError, PeerPolicy, Remedy};
 use landbridge_http::{
     Auth, ClientError, ClientOptions, HttpPeer, PeerTls, Quotas, Tap, Tls, Token, TokenError, Witness,
 };
@@ -98,7 +98,14 @@ impl Site {
 
     /// The rows of an administrator's query of this site's database, each value as text.
     pub async fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
-        Ok(self.config.connectable()?.query(sql).await?)
+        self.config.connectable()?.query(sql).await.map_err(|error| match error.remedy().0 {
+            // What a person has to see to is the query: it may only read, and nothing of the mapping is in it.
+            Remedy::Person => Failure::usage(
+                format!("the query cannot be answered: {error}"),
+                "correct the query: it is one `select` of this database; nothing was recorded",
+            ),
+            Remedy::Now | Remedy::Later => error.into(),
+        })
     }
 
     /// The bridge of `peer`, to be called over HTTP; nothing where it has no url because it dials us. Nothing is sent

@@ -89,7 +89,12 @@ pub fn private(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn whole(path: &Path, allowed: impl FnOnce(&File) -> Result<(), String>) -> Result<Vec<u8>, String> {
-    let wrong = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
+    let wrong = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{} cannot be read: {e}; give the user who runs the bridge the right to read it", path.display())
+        }
+        _ => format!("{} cannot be read: {e}", path.display()),
+    };
     let file = File::open(path).map_err(wrong)?;
     allowed(&file)?;
     let mut bytes = Vec::new();

@@ -6,6 +6,7 @@ mod show;
 mod verify;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -183,7 +184,16 @@ fn audit(config: &Config) -> Result<&Audit, Failure> {
 /// The lines of a file of the record. A writer is waited for.
 fn lines(path: &Path) -> Result<Lines, Failure> {
     let unreadable = |source| AuditError::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
+    let file = File::open(path).map_err(|e| {
+        let next = match e.kind() {
+            io::ErrorKind::NotFound => "name a file that is there: rotation renames them, the oldest comes first",
+            io::ErrorKind::PermissionDenied => {
+                "give this user the right to read it, or be the user who runs the bridge"
+            }
+            _ => "see to its disk",
+        };
+        Failure::new(Exit::Configuration, unreadable(e).to_string(), next)
+    })?;
     if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(AuditError::NoFile { path: path.to_owned() }.into());
     }

@@ -20,6 +20,8 @@ use crate::rights::{Needs, needs};
 /// expressions and statements of the mapping are parsed to find the columns that they read. What cannot be told is named
 /// in a comment and on standard error, and never guessed.
 ///
+/// Pipe it into psql with `-v ON_ERROR_STOP=1`: without it psql goes on behind a statement that failed, and ends with status 0.
+///
 /// Nothing is executed: look at the statements and run them as an administrator of the database. The database is asked for
 /// its tables, so use a [database] user who sees those of the mapping; afterwards write the new user into [database] url.
 ///
@@ -39,7 +41,7 @@ Exit status:
   6  printed, and there is SQL in the mapping whose needs cannot be told
 
 Example:
-  landbridge grants --user bridge | psql --dbname helpdesk
+  landbridge grants --user bridge | psql -v ON_ERROR_STOP=1 --single-transaction --dbname helpdesk
   landbridge grants --user bridge --host 10.0.0.7 | mariadb helpdesk")]
 pub struct GrantsArgs {
     /// The database user who gets the rights

@@ -4,9 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use landbridge_http::certificate;
 
 use super::Context;
 use crate::cache::{Cache, Wish};
+use crate::certificates::{self, State, Whose};
+use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render::say;
@@ -23,6 +26,7 @@ use crate::render::say;
 #[command(after_long_help = "\
 Exit status:
   0  the bridge works with what is configured now, or none runs
+  6  it does, and has a certificate that has ended or is not yet good: it is read, and nobody believes it
   1  it has not answered in time: its database may be slow; `landbridge status` says what came of it
   3  the new configuration is faulty and not used, or the cache beside it cannot be written
 
@@ -58,7 +62,7 @@ pub async fn run(args: &ReloadArgs, context: &Context) -> Result<Exit, Failure> 
         match came {
             Some(reload) if reload.faults.is_empty() => {
                 say(&format!("The running bridge works with {} as it is now.", path.display()))?;
-                return Ok(Exit::Done);
+                return not_believed(&cache, path);
             }
             Some(reload) => {
                 let next = "put it right and reload again; until then the bridge works with the former configuration";
@@ -72,4 +76,21 @@ pub async fn run(args: &ReloadArgs, context: &Context) -> Result<Exit, Failure> 
             None => tokio::time::sleep(LOOK).await,
         }
     }
+}
+
+/// What is read is at work, and still nobody may believe it: says which certificates are not good now.
+fn not_believed(cache: &Cache, path: &Path) -> Result<Exit, Failure> {
+    let config = config::load(path)?;
+    let mut exit = Exit::Done;
+    for dated in certificates::all(&config, &cache.learnt(), certificate::now()) {
+        if dated.whose != Whose::Peer && matches!(dated.state, State::Ended | State::NotYet | State::Fault) {
+            say(&format!(
+                "Nobody believes the certificate of {}: {}",
+                dated.called(),
+                dated.advice.unwrap_or_default()
+            ))?;
+            exit = Exit::Person;
+        }
+    }
+    Ok(exit)
 }

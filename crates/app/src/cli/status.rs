@@ -1,13 +1,16 @@
 //! `landbridge status`: the state of the site, as tables or as JSON.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use landbridge_core::message::{Code, Refusal};
 
 use super::Context;
 use crate::cache::{RefusedHere, RefusedThere, Trouble, Violated, Withheld};
 use crate::certificates::State;
 use crate::exit::{Exit, Failure};
+use crate::lock;
 use crate::render::{Cell, Screen, Table, Tone, count, json, progress, say};
 use crate::site::Site;
 use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
@@ -79,7 +82,7 @@ pub struct StatusArgs {
 
 /// Prints the state.
 pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
-    let site = Site::open(&context.config).await?;
+    let site = Site::open(&context.config).await.map_err(|failure| while_running(failure, &context.config))?;
     let bar = progress("looking through problems", None);
     let status = Status::of(&site, &|looked_at| bar.set_position(looked_at as u64)).await;
     bar.finish_and_clear();
@@ -104,6 +107,15 @@ pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> 
         status.acknowledged();
     }
     Ok(status.exit())
+}
+
+/// A new configuration that is faulty hides the state, and does not concern the bridge that runs.
+fn while_running(mut failure: Failure, config: &Path) -> Failure {
+    if failure.exit == Exit::Configuration && failure.next.is_none() && lock::is_running(config) {
+        let next = "put it right, then `landbridge reload`; the bridge that runs goes on with the former configuration";
+        failure.next = Some(next.to_owned());
+    }
+    failure
 }
 
 fn now() -> u64 {
@@ -174,8 +186,9 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     let row = |s: &Suspended| vec![text(&s.problem), Cell::new(numbers(&s.rows), Tone::Bad)];
     section(&mut parts, screen, head, &status.suspended, row, &["problem", "rows that do not verify"]);
 
-    let next =
-        "`landbridge history PROBLEM` shows the texts; `landbridge status --acknowledge` says that you have seen them.";
+    let next = "`landbridge history PROBLEM` shows the texts. Where they are two entries, all is well. Where one is an outdated \
+         version, delete its row in your application; it does not come back. `landbridge status --acknowledge` says that \
+         you have seen them.";
     let head = ("Differs: here with more than one text", next);
     let row = |d: &Differs| {
         let (tone, seen) = if d.seen { (Tone::Plain, "yes") } else { (Tone::Bad, "no") };
@@ -190,7 +203,15 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     let row = |w: &Withheld| vec![text(&w.problem), text(w.row), Cell::new(&w.why, Tone::Bad)];
     section(&mut parts, screen, head, &status.withheld, row, &["problem", ">row", "reason"]);
 
-    let head = ("Refused here lately", "Their senders keep them and try them again. Nothing is lost.");
+    let mut next = "Their senders keep them and try them again. Nothing is lost.".to_owned();
+    let own = |r: &&RefusedHere| r.origin.site == status.site && r.reason == Refusal::of(Code::NotAllowed).to_string();
+    if let Some(own) = status.refused_here.first.iter().find(own) {
+        next += &format!(
+            " What this site wrote itself and lost is taken back only while `landbridge repair --peer {}` runs here.",
+            own.peer
+        );
+    }
+    let head = ("Refused here lately", &*next);
     let row = |r: &RefusedHere| {
         vec![text(&r.peer), text(&r.problem), text(&r.origin), Cell::new(&r.reason, Tone::Warn), text(&r.detail)]
     };

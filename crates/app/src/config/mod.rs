@@ -47,9 +47,14 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub fn load(path: &Path) -> Result<Config, Faults> {
     use std::io::Read;
 
-    let missing = "write one with `landbridge init`, or name another with `--config`";
+    let instead = |e: &std::io::Error| match e.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "give this user the right to read it, or be the user who runs the bridge"
+        }
+        _ => "write one with `landbridge init`, or name another with `--config`",
+    };
     let file =
-        std::fs::File::open(path).map_err(|e| Faults::of_file(path, format!("cannot be opened: {e}"), missing))?;
+        std::fs::File::open(path).map_err(|e| Faults::of_file(path, format!("cannot be opened: {e}"), instead(&e)))?;
     let mut bytes = Vec::new();
     if let Err(e) = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes) {
         return Err(Faults::of_file(path, format!("cannot be read: {e}"), "make it a file that this user may read"));
