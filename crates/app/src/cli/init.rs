@@ -172,6 +172,9 @@ pub struct InitArgs {
     peer_share: Vec<(String, String)>,
 
     /// A file with the secret shared with this peer, `-` for standard input; may be given several times
+    ///
+    /// It is read now, from where this command is run, and what is in it is written into the configuration: the file is not
+    /// needed afterwards.
     #[arg(long, value_name = "NAME=FILE", value_parser = name_and_value, help_heading = "Peers")]
     token_file: Vec<(String, String)>,
 
