@@ -119,6 +119,25 @@ fn a_peer_that_was_never_reached_is_not_in_step() {
 }
 
 #[test]
+fn what_was_lost_here_and_given_back_by_another_peer_is_no_longer_shown() {
+    let pair = exchanged("given-back");
+    let learnt = |sql: &str| {
+        let cache = rusqlite::Connection::open(pair.one.folder.join("landbridge.toml.cache")).unwrap();
+        cache.execute_batch(sql).unwrap();
+    };
+    let lost = || pair.one.status()["peers"][0]["lost_here"].clone();
+    // A copy of N/3 is here, and row 1 is this site's own: after a restore it may have got the number of what is lost.
+    learnt("insert into diverged values ('N', 'ABC', 1, '1/1; N/3,9')");
+    assert_eq!(lost()["first"][0]["entries"], "1/1; N/9");
+    learnt("update diverged set missing = 'N/3'");
+    assert_eq!(lost()["count"], 0);
+
+    learnt("insert into refused_here values ('N', 'ABC', '1/7', 'not allowed', 'this site wrote it')");
+    let shown = pair.one.run(&["status"]).out;
+    assert!(shown.contains("taken back only while `landbridge repair --peer N` runs here"), "{shown}");
+}
+
+#[test]
 fn adopt_records_that_a_peer_has_what_was_copied_by_other_means() {
     let pair = Pair::new("adopt", &HELPDESK, &TICKETS, &["ABC"]);
     let copied = ["first", "second", "third"];

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landbridge_core::account::View;
 use landbridge_core::entry::Row;
-use landbridge_core::{Ledger, ProblemId, SiteName};
+use landbridge_core::{Ledger, OriginSet, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::PAGE_PROBLEMS;
 use landbridge_flow::{Bridge, StoreError};
 
-use crate::cache::{Learnt, RefusedThere};
+use crate::cache::{LOST_RANGES_MAX, Learnt, RefusedThere};
 
 /// What of the cache is still so by the database: refused and withheld rows that are still owed, entries refused here that
-/// are still not here, and losses of peers that no marker records yet.
+/// are still not here, losses of peers that no marker records yet, and losses here that nobody has given back.
 pub async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, StoreError> {
     let is_peer = |name: &SiteName| bridge.peers.contains_key(name);
     learnt.refused_there.retain(|r| is_peer(&r.peer));
@@ -22,6 +22,7 @@ pub async fn still_true(bridge: &Bridge, mut learnt: Learnt) -> Result<Learnt, S
     learnt.not_kept.retain(|(peer, _), _| is_peer(peer));
     still_owed(bridge, &mut learnt).await?;
     still_lost(bridge, &mut learnt).await?;
+    still_lost_here(bridge, &mut learnt).await?;
     still_not_here(bridge, &mut learnt).await?;
     Ok(learnt)
 }
@@ -61,6 +62,27 @@ async fn still_lost(bridge: &Bridge, learnt: &mut Learnt) -> Result<(), StoreErr
         .await?;
         learnt.diverged.retain(|l| l.peer != *peer || open.contains(&l.problem));
     }
+    Ok(())
+}
+
+/// What one peer said was lost here, another may have given back. Only a copy counts: after a restore a row of this site may
+/// have got the number of the entry that is lost. That a copy has another text than the peer's is for `verify` to say.
+async fn still_lost_here(bridge: &Bridge, learnt: &mut Learnt) -> Result<(), StoreError> {
+    let about = learnt.lost_here.iter().map(|l| l.problem.clone()).collect();
+    let mut back: BTreeMap<ProblemId, OriginSet> = BTreeMap::new();
+    each_ledger(bridge, about, None, |ledger, rows| {
+        let copies = back.entry(ledger.problem().clone()).or_default();
+        let is_copy = |row: &&Row| !ledger.is_marker(row.work) && !ledger.is_own(row.work);
+        rows.iter().filter(is_copy).for_each(|row| copies.insert(&ledger.origin(row.work)));
+    })
+    .await?;
+    // Where a long list was cut, what is behind its end is not known to be back.
+    for lost in learnt.lost_here.iter_mut().filter(|l| l.entries.ranges_len() < LOST_RANGES_MAX) {
+        if let Some(back) = back.get(&lost.problem) {
+            lost.entries.subtract(back);
+        }
+    }
+    learnt.lost_here.retain(|l| !l.entries.is_empty());
     Ok(())
 }
 
