@@ -135,6 +135,12 @@ fn what_was_lost_here_and_given_back_by_another_peer_is_no_longer_shown() {
     learnt("insert into refused_here values ('N', 'ABC', '1/7', 'not allowed', 'this site wrote it')");
     let shown = pair.one.run(&["status"]).out;
     assert!(shown.contains("taken back only while `landbridge repair --peer N` runs here"), "{shown}");
+    let narrow = crate::kit::command::landbridge(["--config", pair.one.config.to_str().unwrap(), "status"])
+        .env("COLUMNS", "40")
+        .output()
+        .unwrap();
+    let narrow = String::from_utf8(narrow.stdout).unwrap();
+    assert!(narrow.contains("peer:      N\npending:   0\n"), "{narrow}");
 }
 
 #[test]

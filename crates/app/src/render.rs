@@ -16,6 +16,8 @@ use unicode_width::UnicodeWidthStr;
 const WIDTH_MIN: usize = 20;
 /// Sentences are broken at this width even on a wider terminal: longer lines are hard to read.
 const PROSE_WIDTH_MAX: usize = 100;
+/// A column of texts that is narrower than this is no use.
+const READABLE_MIN: usize = 8;
 const TAB: &str = "    ";
 
 /// Whether whoever reads our standard output has closed it.
@@ -85,10 +87,25 @@ impl Screen {
         lines.join("\n")
     }
 
-    /// `table` as lines, without the last line end.
+    /// `table` as lines, without the last line end. Where its columns would be too narrow to be read, each row is a block of
+    /// lines, a heading and its value in each.
     pub fn table(&self, table: &Table) -> String {
+        if self.width.is_none_or(|width| table.width_min(self.terminal) <= width) {
+            return self.drawn(&table.head, &table.rows, self.terminal);
+        }
+        let block = |row: &Vec<Cell>| {
+            let colon = |head: &Cell| if head.text.is_empty() { "" } else { ":" };
+            let label = |head: &Cell| Cell::new(format!("{}{}", head.text, colon(head)), head.tone);
+            let lines: Vec<_> =
+                table.head.iter().zip(row).map(|(head, cell)| vec![label(head), cell.clone()]).collect();
+            self.drawn(&[], &lines, false)
+        };
+        table.rows.iter().map(block).collect::<Vec<_>>().join("\n\n")
+    }
+
+    fn drawn(&self, head: &[Cell], rows: &[Vec<Cell>], bordered: bool) -> String {
         let mut drawn = comfy_table::Table::new();
-        if self.terminal {
+        if bordered {
             drawn.load_style(presets::UTF8_FULL_CONDENSED);
         } else {
             drawn.load_style(presets::NOTHING);
@@ -108,15 +125,17 @@ impl Screen {
         } else {
             drawn.force_no_tty();
         }
-        drawn.set_header(table.head.iter().map(|cell| self.cell(cell)));
-        for row in &table.rows {
+        if !head.is_empty() {
+            drawn.set_header(head.iter().map(|cell| self.cell(cell)));
+        }
+        for row in rows {
             drawn.add_row(row.iter().map(|cell| self.cell(cell)));
         }
         for column in drawn.column_iter_mut() {
-            if !self.terminal {
+            if !bordered {
                 column.set_padding((0, 2));
             }
-            if table.head.get(column.index).is_some_and(|cell| cell.right) {
+            if head.get(column.index).is_some_and(|cell| cell.right) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -216,6 +235,19 @@ impl Table {
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
+    }
+
+    /// How wide it is at least, with lines around its fields or without: headings broken between words, numbers whole, and
+    /// of a text so much that it can be read.
+    fn width_min(&self, bordered: bool) -> usize {
+        let widest = |text: &str, ends: &[char]| text.split(ends).map(UnicodeWidthStr::width).max().unwrap_or(0);
+        let column = |(index, head): (usize, &Cell)| {
+            let fields = self.rows.iter().filter_map(|row| row.get(index)).map(|cell| widest(&cell.text, &['\n']));
+            let fields = fields.max().unwrap_or(0);
+            let fields = if head.right { fields } else { fields.min(READABLE_MIN) };
+            fields.max(widest(&head.text, &[' '])) + if bordered { 3 } else { 2 }
+        };
+        self.head.iter().enumerate().map(column).sum::<usize>() + usize::from(bordered)
     }
 
     /// Whether it has no row.
@@ -389,6 +421,19 @@ mod tests {
                 assert!(line.width() <= width, "{width}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_one_block_a_row_and_no_number_is_broken() {
+        let mut table = Table::new(["peer", ">pending", ">held", ">refused", ">diverged", "state"]);
+        table.row(["N".into(), "12345".into(), "7".into(), "0".into(), "0".into(), Cell::from("not reached yet")]);
+        table.row(["C".into(), "0".into(), "1".into(), "0".into(), "0".into(), Cell::from("in step")]);
+        let narrow = Screen { width: Some(40), colour: false, terminal: true };
+        let block = "peer:      N\npending:   12345\nheld:      7\nrefused:   0\ndiverged:  0\nstate:     ";
+        let drawn = narrow.table(&table);
+        assert!(drawn.starts_with(&format!("{block}not reached yet\n\npeer:      C\n")), "{drawn}");
+        let wide = Screen { width: Some(80), ..narrow }.table(&table);
+        assert!(wide.lines().all(|line| line.width() <= 80) && !wide.contains("peer:"), "{wide}");
     }
 
     #[test]
