@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use clap::Args;
 use futures_util::future::join_all;
 use landbridge_core::SiteName;
+use landbridge_flow::Event;
 use landbridge_flow::exchange::{self, Fetched, Line, deliver_once, fetch_once};
 use landbridge_flow::ports::Clock;
-use landbridge_flow::{Event, PeerError};
 use landbridge_http::HttpPeer;
 use serde::Serialize;
 
