@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 
@@ -348,6 +349,46 @@ fn a_certificate_that_ends_soon_or_has_ended_is_shown_at_both_sites() {
     both.a.renew(&both.one.folder, "1", &[]);
     both.wait_until_in_step();
     assert_eq!(both.one.entries("ABC"), ["still taken", "not sent any more", "not taken any more"]);
+    drop((one, n));
+}
+
+#[test]
+fn what_was_open_when_a_certificate_ended_is_used_no_more_at_either_end() {
+    let both = Companies::new("tls-outlived", false);
+    both.b.issue_ending_in(&both.n.folder, "N", Duration::from_secs(20));
+    let (one, n) = both.start();
+    both.one.append("ABC", &["in time"]);
+    both.n.append("ABC", &["in time, too"]);
+    for desk in [&both.one, &both.n] {
+        wait_until("it was exchanged while the certificate was good", || desk.entries("ABC").len() == 2);
+    }
+    let mut waiting = dial(one.address.unwrap(), Some((&both.n.folder, "N")), &[&TLS13]);
+    waiting.write_all(b"POST /v1/push HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n").unwrap();
+    waiting.flush().unwrap();
+
+    // Nothing is idle meanwhile: only the end of the certificate can end anything.
+    let mut should = vec!["in time".to_owned(), "in time, too".to_owned()];
+    let error = |desk: &Desk| desk.status()["peers"][0]["last_error"].as_str().unwrap_or_default().to_owned();
+    wait_until("neither site uses what it had opened before", || {
+        for desk in [&both.one, &both.n] {
+            should.push(format!("entry {} of {}", should.len(), desk.site));
+            desk.append("ABC", &[should.last().unwrap()]);
+        }
+        [&both.one, &both.n].iter().all(|desk| error(desk).contains("ended on"))
+    });
+    let mut answer = Vec::new();
+    let _ = waiting.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("certificate of this connection"), "{answer}");
+
+    both.b.issue(&both.n.folder, "N");
+    both.wait_until_in_step();
+    should.sort();
+    for desk in [&both.one, &both.n] {
+        let mut entries = desk.entries("ABC");
+        entries.sort();
+        assert_eq!(entries, should, "{desk:?}");
+    }
     drop((one, n));
 }
 

@@ -64,6 +64,16 @@ impl Authority {
 
     /// Puts a certificate into `out` that is good from `from` to `to` days from now: nothing the product would make.
     pub fn issue_dated(&self, out: &Path, site: &str, from: i64, to: i64) {
+        self.issue_between(out, site, time::Duration::days(from), time::Duration::days(to));
+    }
+
+    /// Puts a certificate into `out` that ends within this time.
+    pub fn issue_ending_in(&self, out: &Path, site: &str, left: Duration) {
+        let left = time::Duration::seconds(i64::try_from(left.as_secs()).unwrap());
+        self.issue_between(out, site, time::Duration::days(-1), left);
+    }
+
+    fn issue_between(&self, out: &Path, site: &str, from: time::Duration, to: time::Duration) {
         let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&read("ca.crt"), KeyPair::from_pem(&read("ca.key")).unwrap()).unwrap();
         let pair = KeyPair::generate().unwrap();
@@ -75,15 +85,15 @@ impl Authority {
 /// Puts a certificate for `site` into `out` that nobody vouches for.
 pub fn issue_self_signed(out: &Path, site: &str) {
     let pair = KeyPair::generate().unwrap();
-    let made = params(site, -1, 30).self_signed(&pair).unwrap();
+    let made = params(site, time::Duration::days(-1), time::Duration::days(30)).self_signed(&pair).unwrap();
     put(out, site, &made.pem(), &pair);
 }
 
-fn params(site: &str, from: i64, to: i64) -> CertificateParams {
+fn params(site: &str, from: time::Duration, to: time::Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(format!("landbridge:{site}").try_into().unwrap())];
     let now = OffsetDateTime::now_utc();
-    (params.not_before, params.not_after) = (now + time::Duration::days(from), now + time::Duration::days(to));
+    (params.not_before, params.not_after) = (now + from, now + to);
     params
 }
 

@@ -2,7 +2,7 @@
 //! one URI `landbridge:SITE`. Whether it is to be believed is decided in [`crate::tls`].
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use landbridge_core::SiteName;
 use ring::digest::{SHA256, digest};
@@ -15,6 +15,8 @@ use crate::body::one_line;
 
 /// How the name of a site is written in a certificate.
 pub const NAME_PREFIX: &str = "landbridge:";
+/// How long a clock is trusted to go on as it does: it may be put right meanwhile, or the machine sleep.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 const NAMES_SHOWN_MAX: usize = 5;
@@ -142,6 +144,16 @@ pub fn site_of(uris: &[String]) -> Result<SiteName, NoSite> {
 /// Now, by this machine's clock, in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Returns when what is good until `ends` has ended, by this machine's clock.
+pub(crate) async fn ended(ends: u64) {
+    // The second that a certificate names is its last.
+    let end = UNIX_EPOCH.checked_add(Duration::from_secs(ends.saturating_add(1)));
+    let Some(end) = end else { return std::future::pending().await };
+    while let Ok(left) = end.duration_since(SystemTime::now()) {
+        tokio::time::sleep(left.clamp(Duration::from_millis(1), LOOK_AGAIN)).await;
+    }
 }
 
 /// A moment as a person reads it: the day, in UTC.

@@ -6,8 +6,8 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,8 +34,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::auth::Token;
 use crate::body::{self, Coding, ErrorBody, Unreadable, one_line};
+use crate::certificate;
 use crate::quota::{Exceeded, Quota};
-use crate::tls::{Tls, Verdict, failed};
+use crate::tls::{FirstEnd, Tls, Verdict, failed};
 use crate::trust::Witness;
 
 /// How long it is listened to why a peer ended a connection.
@@ -155,9 +156,48 @@ impl Calls {
     }
 }
 
+/// The connections to a peer. They are kept to be used again, and none any more once a certificate that was believed over
+/// one of them has ended: what is under way is finished, and the next request dials.
+struct Line {
+    config: ClientConfig,
+    connect_timeout: Duration,
+    first_end: FirstEnd,
+    open: Mutex<reqwest::Client>,
+}
+
+impl Line {
+    fn new(config: ClientConfig, connect_timeout: Duration, first_end: FirstEnd) -> reqwest::Result<Self> {
+        let open = Mutex::new(connections(&config, connect_timeout)?);
+        Ok(Self { config, connect_timeout, first_end, open })
+    }
+
+    fn now(&self) -> reqwest::Result<reqwest::Client> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.first_end.is_over(certificate::now()) {
+            let new = connections(&self.config, self.connect_timeout)?;
+            self.first_end.begin_anew();
+            *open = new;
+        }
+        Ok(open.clone())
+    }
+}
+
+fn connections(config: &ClientConfig, connect_timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_backend_preconfigured(config.clone())
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(connect_timeout)
+        // Whatever name service says of it. The port is the url's.
+        .resolve_to_addrs("localhost", &loopback.map(|ip| SocketAddr::new(ip, 0)))
+        .build()
+}
+
 /// The bridge of a peer, over HTTP.
 pub struct HttpPeer {
-    http: reqwest::Client,
+    line: Line,
     calls: Calls,
     shown: String,
     tls: Option<(PeerTls, Verdict)>,
@@ -182,11 +222,11 @@ impl HttpPeer {
     /// A peer as `options` say. Nothing is sent yet.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let base = base(&options.url)?;
-        let is_https = base.scheme() == "https";
+        let (is_https, first_end) = (base.scheme() == "https", FirstEnd::default());
         let (config, tls) = match options.tls.filter(|_| is_https) {
             Some(tls) => {
                 let verdict = Verdict::default();
-                let config = tls.tls.client(&tls.peer, tls.witness.clone(), verdict.clone());
+                let config = tls.tls.client(&tls.peer, tls.witness.clone(), verdict.clone(), first_end.clone());
                 (config.map_err(ClientError::Tls)?, Some((tls, verdict)))
             }
             None if is_https => return Err(ClientError::Https(one_line(&options.url))),
@@ -203,19 +243,9 @@ impl HttpPeer {
         });
         // A token is of visible ASCII, which every header takes.
         let authorization = authorization.transpose().map_err(|_| ClientError::Secret)?;
-        let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_backend_preconfigured(config)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(options.connect_timeout)
-            // Whatever name service says of it. The port is the url's.
-            .resolve_to_addrs("localhost", &loopback.map(|ip| SocketAddr::new(ip, 0)))
-            .build()
-            .map_err(ClientError::Client)?;
+        let line = Line::new(config, options.connect_timeout, first_end).map_err(ClientError::Client)?;
         Ok(Self {
-            http,
+            line,
             calls,
             shown,
             tls,
@@ -263,7 +293,8 @@ impl HttpPeer {
         compressed: bool,
         timeout: Duration,
     ) -> Result<Answer, PeerError> {
-        let mut request = self.http.post(url.clone()).timeout(timeout);
+        let http = self.line.now().map_err(|error| PeerError::Unreachable(one_line(&error.to_string())))?;
+        let mut request = http.post(url.clone()).timeout(timeout);
         request = request.header(CONTENT_TYPE, "application/json").header(ACCEPT_ENCODING, body::ZSTD);
         if compressed {
             request = request.header(CONTENT_ENCODING, body::ZSTD);
@@ -364,7 +395,7 @@ impl HttpPeer {
     /// What TLS has to say where HTTP keeps no more than that the connection ended: in TLS 1.3 the peer judges our
     /// certificate after we believe to be connected. Dialled once more, without a request.
     async fn ask_why(&self, tls: &PeerTls, verdict: &Verdict) -> Option<Met> {
-        let config = tls.tls.client(&tls.peer, None, verdict.clone()).ok()?;
+        let config = tls.tls.client(&tls.peer, None, verdict.clone(), FirstEnd::default()).ok()?;
         let url = Url::parse(&self.shown).ok()?;
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = url.port_or_known_default()?;

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use crate::body::ErrorBody;
+use crate::certificate::ended;
 use crate::guests::{Guests, Seat};
 use crate::server::{ServerError, Stopping};
 use crate::tls::{HANDSHAKE_TIME_MAX, Tls, Verdict, failed};
@@ -35,6 +36,8 @@ use crate::trust::{Distrust, Witness};
 
 /// How long a push that is under way at shutdown may take to its commit.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long an answer that is under way when the certificate of its connection ends may take.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the listener waits where the system gives it no connection (no file is left to open).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The first byte of every TLS handshake.
@@ -215,9 +218,9 @@ impl Door {
             shaken = shaken => shaken.unwrap_or(Err(Some(Distrust::Slow(self.limits.handshake_time_max)))),
         };
         match shaken {
-            Ok((stream, site)) => {
+            Ok((stream, site, ends)) => {
                 seat.is_of(&site);
-                self.converse(stream, pulse, Some(PeerSite(site)), seat, router, shutdown).await;
+                self.converse(stream, pulse, Some((PeerSite(site), ends)), seat, router, shutdown).await;
             }
             Err(Some(why)) => self.turned_away(from, &why),
             Err(None) => {}
@@ -256,7 +259,8 @@ impl Door {
                     if let Some(witness) = &self.witness {
                         witness.believed(&site, &certificate);
                     }
-                    Ok((stream, site))
+                    let ends = tls.good_until(&site, &certificate);
+                    Ok((stream, site, ends))
                 }
                 // Cannot be: the verifier is asked in every handshake.
                 _ => Err(Some(Distrust::NoCertificate)),
@@ -273,18 +277,21 @@ impl Door {
         }
     }
 
-    /// Requests and answers over one connection, until it ends, is idle for too long, or the bridge is stopped.
+    /// Requests and answers over one connection, until it ends, is idle for too long, the bridge is stopped, or the
+    /// certificate of `peer` has ended: then what waits ends, what is being answered is answered, and nothing else is.
     async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
         pulse: Arc<Pulse>,
-        peer: Option<PeerSite>,
+        peer: Option<(PeerSite, u64)>,
         seat: &Arc<Seat>,
         router: Router,
         shutdown: CancellationToken,
     ) {
         let limits = &self.limits;
-        let (place, stopping, busy) = (Place(seat.clone()), Stopping(shutdown.clone()), pulse.clone());
+        let (peer, ends) = peer.unzip();
+        let over = shutdown.child_token();
+        let (place, stopping, busy) = (Place(seat.clone()), Stopping(over.clone()), pulse.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let (mut router, answering) = (router.clone(), Answering::new(&busy));
             let mut request = request.map(Body::new);
@@ -313,7 +320,15 @@ impl Door {
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(limits.header_bytes_max);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut stopped = pin!(shutdown.cancelled());
+        let mut stopped = pin!(over.cancelled());
+        let mut outlived = pin!(async {
+            match ends {
+                Some(ends) => ended(ends).await,
+                None => std::future::pending().await,
+            }
+            over.cancel();
+            tokio::time::sleep(ANSWER_TIME_MAX).await;
+        });
         let mut is_ending = false;
         loop {
             let idle_at = pulse.idle_at(limits.idle_time_max);
@@ -328,6 +343,7 @@ impl Door {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = &mut outlived => return,
                 () = tokio::time::sleep_until(idle_at.into()) => {
                     if pulse.is_idle(limits.idle_time_max) {
                         return;
@@ -338,8 +354,8 @@ impl Door {
     }
 }
 
-/// A connection over TLS, and whose it is.
-type Known = (tokio_rustls::server::TlsStream<Alive<TcpStream>>, SiteName);
+/// A connection over TLS, whose it is, and until when that is believed.
+type Known = (tokio_rustls::server::TlsStream<Alive<TcpStream>>, SiteName, u64);
 
 /// Whether a connection lives.
 struct Pulse {

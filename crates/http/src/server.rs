@@ -109,7 +109,7 @@ pub async fn serve(
     Door::default().serve(listener, router, shutdown).await
 }
 
-/// Set by the listener, so that what waits ends with it.
+/// Set by the listener, so that what waits ends with it, or with what its connection may be used for.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopping(pub(crate) CancellationToken);
 
@@ -409,7 +409,7 @@ enum Fault {
     Damaged,
     #[error("a body may be compressed with zstd, or not at all")]
     Coding,
-    #[error("this bridge is being stopped")]
+    #[error("this bridge is being stopped, or the certificate of this connection has ended")]
     Stopping,
     #[error("{0}")]
     Message(#[from] MessageError),

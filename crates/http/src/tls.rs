@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -231,20 +232,28 @@ impl Tls {
         Ok(config)
     }
 
-    /// For dialling `peer`.
+    /// For dialling `peer`. `first_end` is told until when what was shown is good.
     pub(crate) fn client(
         self: &Arc<Self>,
         peer: &SiteName,
         witness: Option<Arc<dyn Witness>>,
         verdict: Verdict,
+        first_end: FirstEnd,
     ) -> Result<ClientConfig, rustls::Error> {
-        let caller = Arc::new(Caller { tls: self.clone(), peer: peer.clone(), witness, verdict });
+        let caller = Arc::new(Caller { tls: self.clone(), peer: peer.clone(), witness, verdict, first_end });
         let builder = ClientConfig::builder_with_provider(self.provider.clone()).with_protocol_versions(&[&TLS13])?;
         let shown = Arc::new(SingleCertAndKey::from(self.shown.as_ref().clone()));
         let mut config = builder.dangerous().with_custom_certificate_verifier(caller).with_client_cert_resolver(shown);
         config.resumption = Resumption::disabled();
         config.alpn_protocols = protocols();
         Ok(config)
+    }
+
+    /// Until when a certificate of `site` that is believed stays so: it ends, or the last of those who may vouch for it does.
+    pub(crate) fn good_until(&self, site: &SiteName, certificate: &Certificate) -> u64 {
+        let authorities =
+            self.authority(site).and_then(|authority| authority.certificates().map(|root| root.ends).max());
+        authorities.map_or(certificate.ends, |ends| certificate.ends.min(ends))
     }
 
     /// Whose the certificate is that is shown, if it is believed. `expected`: who was dialled.
@@ -311,6 +320,32 @@ impl Verdict {
 
     fn lock(&self) -> MutexGuard<'_, Option<Judged>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the first of the certificates ends that were believed over some connections.
+#[derive(Debug, Clone)]
+pub(crate) struct FirstEnd(Arc<AtomicU64>);
+
+impl Default for FirstEnd {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+}
+
+impl FirstEnd {
+    fn note(&self, ends: u64) {
+        self.0.fetch_min(ends, Ordering::Relaxed);
+    }
+
+    /// The connections are none any more.
+    pub(crate) fn begin_anew(&self) {
+        self.0.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self, now: u64) -> bool {
+        now > self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -381,6 +416,7 @@ struct Caller {
     peer: SiteName,
     witness: Option<Arc<dyn Witness>>,
     verdict: Verdict,
+    first_end: FirstEnd,
 }
 
 impl fmt::Debug for Caller {
@@ -421,8 +457,11 @@ impl ServerCertVerifier for Caller {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let proven = self.tls.signature(message, cert, dss)?;
         // Only now it is known that the certificate is not somebody else's, shown again.
-        if let (Some(Ok((site, certificate))), Some(witness)) = (&*self.verdict.lock(), &self.witness) {
-            witness.believed(site, certificate);
+        if let Some(Ok((site, certificate))) = &*self.verdict.lock() {
+            self.first_end.note(self.tls.good_until(site, certificate));
+            if let Some(witness) = &self.witness {
+                witness.believed(site, certificate);
+            }
         }
         Ok(proven)
     }

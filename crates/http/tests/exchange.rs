@@ -74,7 +74,10 @@ async fn a_waiting_pull_ends_at_shutdown_and_so_does_the_server() {
     server.shutdown.cancel();
     let error = waiting.await.unwrap().unwrap_err();
     assert!(matches!(&error, PeerError::NotNow(_)), "{error}");
-    assert_eq!(error.to_string(), "cannot answer now: this bridge is being stopped");
+    assert_eq!(
+        error.to_string(),
+        "cannot answer now: this bridge is being stopped, or the certificate of this connection has ended"
+    );
     server.task.await.unwrap().unwrap();
     server.fake.wait_for_waiting(0).await;
 }
