@@ -353,6 +353,51 @@ fn a_certificate_that_ends_soon_or_has_ended_is_shown_at_both_sites() {
 }
 
 #[test]
+fn an_authority_that_was_replaced_vouches_for_nothing_that_is_open() {
+    let both = Companies::new("tls-replaced", true);
+    let (one, _n) = both.start();
+    both.one.append("ABC", &["before"]);
+    both.wait_until_in_step();
+    let under_way = || {
+        let mut open = dial(one.address.unwrap(), Some((&both.n.folder, "N")), &[&TLS13]);
+        let head = b"POST /v1/push HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+        open.write_all(head).unwrap();
+        open.flush().unwrap();
+        let mut goes_on = [0; 25];
+        open.read_exact(&mut goes_on).unwrap();
+        assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        open
+    };
+    let rest = |mut open: rustls::StreamOwned<rustls::ClientConnection, TcpStream>| {
+        let mut rest = Vec::new();
+        let _ = open.read_to_end(&mut rest);
+        String::from_utf8(rest).unwrap()
+    };
+    let c = Authority::make(both.folder.path(), "C");
+    let (b, c) = (std::fs::read_to_string(both.b.ca()).unwrap(), std::fs::read_to_string(c.ca()).unwrap());
+    let believe = |authorities: &str| {
+        std::fs::write(both.one.folder.join("peer-ca.crt"), authorities).unwrap();
+        both.one.run(&["reload"]).ends(DONE);
+    };
+
+    let open = under_way();
+    believe(&format!("{b}{c}"));
+    let answer = rest(open);
+    assert!(answer.starts_with("HTTP/1.1 503"), "it is still vouched for, and hears what there is to say: {answer:?}");
+
+    let open = under_way();
+    believe(&c);
+    assert_eq!(rest(open), "", "nobody vouches for it any more, by a file of the same name");
+    let error = || both.n.status()["peers"][0]["last_error"].as_str().unwrap_or_default().to_owned();
+    wait_until("N learns it", || error().contains("is not the one that it has for site N"));
+    both.one.append("ABC", &["after"]);
+    assert_eq!(both.n.entries("ABC"), ["before"]);
+    believe(&b);
+    both.wait_until_in_step();
+    assert_eq!(both.n.entries("ABC"), ["before", "after"]);
+}
+
+#[test]
 fn what_was_open_when_a_certificate_ended_is_used_no_more_at_either_end() {
     let both = Companies::new("tls-outlived", false);
     both.b.issue_ending_in(&both.n.folder, "N", Duration::from_secs(20));

@@ -126,10 +126,10 @@ impl Daemon {
     /// off at once. What the others are just sending gets a little time, in the background.
     pub fn retire(mut self, kept: impl Fn(&SiteName) -> bool) {
         self.work.abort_all();
-        self.stop.cancel();
         if let Some(guests) = &self.guests {
             guests.keep(kept);
         }
+        self.stop.cancel();
         tokio::spawn(self.stop());
     }
 

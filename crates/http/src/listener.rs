@@ -166,6 +166,8 @@ impl Door {
             let (shutdown, overdue) = (shutdown.clone(), overdue.clone());
             tracker.spawn(async move {
                 tokio::select! {
+                    // Whoever has to leave hears nothing more, also where the listener is being stopped.
+                    biased;
                     () = overdue.cancelled() => {}
                     () = seat.has_to_leave() => {
                         if seat.is_crowded_out() {

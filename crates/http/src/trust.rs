@@ -269,6 +269,12 @@ impl Authority {
         self.roots.iter().map(|(_, certificate)| certificate)
     }
 
+    /// Whether it vouches for all that `former` vouched for, as far as that is still good: whatever files the two are in,
+    /// each certificate of the former is one of this one's.
+    pub fn includes(&self, former: &Authority) -> bool {
+        former.certificates().all(|root| self.certificates().any(|own| own.fingerprint == root.fingerprint))
+    }
+
     /// How people call it, with its file.
     fn called(&self) -> String {
         let names: Vec<_> = self.certificates().map(|root| format!("{:?}", root.subject)).collect();

@@ -161,7 +161,7 @@ impl Running {
         let former_daemon = std::mem::replace(&mut self.daemon, daemon);
         let former_site = std::mem::replace(&mut self.site, site);
         self.stamps = stamps;
-        former_daemon.retire(|peer| is_same_peer(peer, &former_site.config, &self.site.config));
+        former_daemon.retire(|peer| is_same_peer(peer, &former_site, &self.site));
         // What it learnt is written to the end, which may take a moment.
         tokio::task::spawn_blocking(move || drop(former_site));
         Ok(())
@@ -181,12 +181,22 @@ impl Running {
     }
 }
 
-/// Whether `peer` is still a peer, and proves it in the same way as before.
-fn is_same_peer(peer: &SiteName, before: &Config, now: &Config) -> bool {
-    match (before.peer(peer), now.peer(peer)) {
-        (Some(before), Some(now)) => before.token == now.token && before.ca == now.ca,
+/// Whether `peer` is still a peer, and what it has shown would prove it now too.
+fn is_same_peer(peer: &SiteName, before: &Site, now: &Site) -> bool {
+    let is_token_same = match (before.config.peer(peer), now.config.peer(peer)) {
+        (Some(before), Some(now)) => before.token == now.token,
         _ => false,
-    }
+    };
+    // What is in the files of the authorities, and not where they are; each site has read them once.
+    is_token_same
+        && match (before.tls(), now.tls()) {
+            (Ok(Some(before)), Ok(Some(now))) => match (before.authority(peer), now.authority(peer)) {
+                (Some(before), Some(now)) => now.includes(before),
+                _ => false,
+            },
+            (Ok(before), Ok(now)) => before.is_none() && now.is_none(),
+            _ => false,
+        }
 }
 
 /// Returns when the files of `[tls]` have been looked at; never without them. Whether they have changed since `stamps`. They
