@@ -73,6 +73,8 @@ pub fn is_running(config: &Path) -> bool {
 pub fn repair(config: &Path, peer: &SiteName, repair: &Repair) -> Result<Lock, Failure> {
     let path = repair_path(config, peer);
     let mut file = open(&path).map_err(|e| failed(&path, &e))?;
+    #[cfg(unix)]
+    give_to_bridge(&file, config);
     match patiently(|| file.try_lock()) {
         Ok(()) => {
             let said = serde_json::to_vec(repair).map_err(io::Error::from);
@@ -164,8 +166,42 @@ fn path(config: &Path) -> PathBuf {
     path.into()
 }
 
+/// Opens the file for this user alone: whoever may read it can lock it, and keep the operator waiting. An older one may be
+/// open to others.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    close_to_others(&file)?;
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn close_to_others(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    match file.set_permissions(std::fs::Permissions::from_mode(mode & 0o700)) {
+        // Another user's file, who alone can do it.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
+}
+
+/// Gives the file to the user whose bridge has made the lock, who could not read it otherwise: root may have made it.
+#[cfg(unix)]
+fn give_to_bridge(file: &File, config: &Path) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let (Ok(made), Ok(lock)) = (file.metadata(), std::fs::metadata(path(config))) else { return };
+    if made.uid() != lock.uid() {
+        // Only root can; whoever else has made the file keeps it.
+        let _ = fchown(file, Some(lock.uid()), Some(lock.gid()));
+    }
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
@@ -179,6 +215,29 @@ mod tests {
     use landbridge_core::message::{Missing, Text};
 
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn no_other_user_may_read_a_lock_nor_one_of_an_older_bridge() {
+        use std::fs::Permissions;
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("landbridge-lock-mode-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("a.toml");
+        std::fs::write(&config, "").unwrap();
+        let n = "N".parse().unwrap();
+        let (lock_file, repair_file) = (path(&config), repair_path(&config, &n));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        for _ in 0..2 {
+            drop((shared(&config).unwrap(), repair(&config, &n, false).unwrap()));
+            assert_eq!([mode(&lock_file), mode(&repair_file)], [0o600; 2]);
+            std::fs::set_permissions(&lock_file, Permissions::from_mode(0o644)).unwrap();
+            std::fs::set_permissions(&repair_file, Permissions::from_mode(0o664)).unwrap();
+        }
+        drop(alone(&config).unwrap());
+        assert_eq!(mode(&lock_file), 0o600);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_running_bridge_is_noticed_and_several_may_run() {
