@@ -45,9 +45,9 @@ use crate::status::{Differs, Diverged, Listed, PeerStatus, Status, Suspended};
 /// a person's eye, and so does a new configuration that the running bridge does not use because
 /// it is faulty.
 ///
-/// A peer that was never heard of is *not reached yet* (or *has not dialled yet*), whatever is pending. That nothing is
-/// pending is what the markers here say: where a database was restored, what is gone with its markers
-/// is found by `landbridge verify` alone.
+/// A peer that was never heard of is *not reached yet* (or *has not dialled yet*), whatever is
+/// pending. That nothing is pending is what the markers here say: where a database was restored,
+/// what is gone with its markers is found by `landbridge verify` alone.
 ///
 /// When a peer last answered, what it refused and what it lost is known from the cache
 /// beside the configuration. Without it, what the database itself says is shown.

@@ -32,9 +32,9 @@ use crate::site::{self, Site};
 /// the next line of the bridge says so. That is counted and is not wrong.
 ///
 /// It cannot be seen from the files that lines are missing behind the last one: give a --head that was kept elsewhere. Of the
-/// file of the configuration the cache beside it knows how far it went, for as long as nobody deletes that, too; with --chain-only
-/// it is not asked. Nor
-/// does it prove that the program which wrote it was this one: docs/audit.md says what is proved.
+/// file of the configuration the cache beside it knows how far it went, for as long as nobody deletes that, too; with
+/// --chain-only it is not asked. Nor does it prove that the program which wrote it was this one: docs/audit.md says what is
+/// proved.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit status:
