@@ -229,7 +229,7 @@ mod tests {
         let (lock_file, repair_file) = (path(&config), repair_path(&config, &n));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         for _ in 0..2 {
-            drop((shared(&config).unwrap(), repair(&config, &n, false).unwrap()));
+            drop((shared(&config).unwrap(), repair(&config, &n, &Repair::default()).unwrap()));
             assert_eq!([mode(&lock_file), mode(&repair_file)], [0o600; 2]);
             std::fs::set_permissions(&lock_file, Permissions::from_mode(0o644)).unwrap();
             std::fs::set_permissions(&repair_file, Permissions::from_mode(0o664)).unwrap();

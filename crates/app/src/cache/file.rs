@@ -1,14 +1,16 @@
 //! The file of the cache: where it is made, its form and its tables.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
 pub(super) const VERSION: i64 = 5;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
+/// How long until it is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How long it is waited for where otherwise an operator's word would be lost.
 pub(super) const BUSY_FOR_A_PERSON: Duration = Duration::from_secs(30);
 
@@ -48,7 +50,7 @@ create table if not exists wish (number integer primary key autoincrement, what 
 /// Opens the file to write, makes it where it is missing, and begins anew where it is damaged or of another form. Another
 /// process that writes is waited for as long as `busy`, now and later.
 pub(super) fn open(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
-    open_once(path, busy).or_else(|e| match e.sqlite_error_code() {
+    open_patiently(path, busy).or_else(|e| match e.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
             tracing::warn!("the cache {} is damaged and begun anew", path.display());
             for end in ["", "-wal", "-shm"] {
@@ -56,10 +58,23 @@ pub(super) fn open(path: &Path, busy: Duration) -> rusqlite::Result<Connection> 
                 file.push(end);
                 let _ = std::fs::remove_file(file);
             }
-            open_once(path, busy)
+            open_patiently(path, busy)
         }
         _ => Err(e),
     })
+}
+
+/// Where two processes turn the same new file to write-ahead logging, SQLite turns one away without waiting.
+fn open_patiently(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
+    let until = Instant::now() + busy;
+    loop {
+        match open_once(path, busy) {
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(AGAIN);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn open_once(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
@@ -67,8 +82,9 @@ fn open_once(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(busy)?;
     connection.execute_batch("pragma journal_mode = wal; pragma synchronous = normal")?;
-    let version: i64 = connection.query_row("pragma user_version", [], |r| r.get(0))?;
-    let txn = connection.transaction()?;
+    // At once for writing: one that reads first is turned away without waiting where another process makes the tables too.
+    let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = txn.query_row("pragma user_version", [], |r| r.get(0))?;
     if version != VERSION {
         let tables: Vec<String> = txn
             .prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'")?

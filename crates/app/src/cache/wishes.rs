@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use landbridge_core::{Origin, ProblemId, SiteName};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::bounds::Trouble;
 use super::file::{BUSY_FOR_A_PERSON, open};
@@ -31,7 +31,7 @@ pub(super) fn wish(path: &Path, wish: &Wish, problem: Option<&ProblemId>) -> rus
         Wish::Reload => (RELOAD, None),
     };
     let mut connection = open(path, BUSY_FOR_A_PERSON)?;
-    let txn = connection.transaction()?;
+    let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let values = params![what, peer.map(SiteName::as_str), problem.map(ProblemId::as_str)];
     txn.execute("insert into wish (what, peer, problem) values (?1, ?2, ?3)", values)?;
     let number = txn.last_insert_rowid();
@@ -49,7 +49,7 @@ pub(super) fn acknowledge<'a>(
     not_kept: impl IntoIterator<Item = (&'a SiteName, Trouble, u64)>,
 ) -> rusqlite::Result<()> {
     let mut connection = open(path, BUSY_FOR_A_PERSON)?;
-    let txn = connection.transaction()?;
+    let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for violated in seen {
         let peer = violated.peer.as_ref().map_or("", SiteName::as_str);
         let count = i64::try_from(violated.count).unwrap_or(i64::MAX);

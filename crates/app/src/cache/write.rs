@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use landbridge_core::SiteName;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::Note;
 use super::bounds::{Diverged, Trouble, make_room};
@@ -78,7 +78,7 @@ impl Writer {
             self.diverged =
                 all.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
         }
-        let (now, txn) = (now(), self.connection.transaction()?);
+        let (now, txn) = (now(), self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?);
         for note in notes {
             keep(&txn, note, now, &mut self.diverged)?;
         }
@@ -320,6 +320,22 @@ mod tests {
         assert!(read(&folder.file()).is_err());
         write_all(&folder.file(), refused(1));
         assert_eq!(read(&folder.file()).unwrap().refused_there.len(), 1);
+    }
+
+    #[test]
+    fn whoever_makes_the_file_at_the_same_time_waits_for_the_others() {
+        let folder = Folder::new("together");
+        for _ in 0..20 {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| Writer::open(&folder.file()).and_then(|mut w| w.write(&refused(1))).unwrap());
+                }
+            });
+            assert_eq!(read(&folder.file()).unwrap().refused_there[0].tries, 4);
+            for file in std::fs::read_dir(&folder.0).unwrap() {
+                std::fs::remove_file(file.unwrap().path()).unwrap();
+            }
+        }
     }
 
     #[test]
