@@ -316,7 +316,7 @@ fn a_site_without_an_open_port_repairs_from_its_end() {
     n.kill();
     backup.restore(&pair.n);
 
-    let said = pair.one.run(&["verify"]).ends(DONE).out;
+    let said = pair.one.run(&["verify"]).ends(LEFT).out;
     assert!(said.contains("dials this site"), "{said}");
     // No bridge runs at N: the repair is one until all has come.
     pair.n.run(&["repair", "--peer", "1", "--yes"]).ends(DONE);
@@ -343,6 +343,8 @@ fn a_site_that_is_dialled_takes_back_what_was_compared_and_its_operator_agreed_t
     assert!(unknown.err.contains("`landbridge verify --peer 1`"), "{}", unknown.err);
     pair.n.run(&["verify"]).ends(PERSON);
     wait_until("site 1 has noted it", || pair.one.status()["peers"][0]["lost_here"]["count"] == 1);
+    // N's operator is first, and alone: site 1 does not take back what it wrote.
+    pair.n.run(&["repair", "--peer", "1", "--yes", "--wait", "1"]).ends(LEFT);
     let said = pair.one.run(&["repair", "--peer", "N", "--dry-run"]).ends(PERSON).out;
     assert!(said.contains("this site lacks 2 entries of 1 problem"), "{said}");
     thread::scope(|scope| {
@@ -353,6 +355,7 @@ fn a_site_that_is_dialled_takes_back_what_was_compared_and_its_operator_agreed_t
     });
     both_have(&pair, &["ABC of 1", "ABC lost, of 1", "ABC lost, of N"]);
     pair.wait_until_in_step();
+    assert_eq!(pair.one.status()["peers"][0]["lost_here"]["count"], 0);
 }
 
 #[test]

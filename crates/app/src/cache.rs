@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use landbridge_core::message::Refusal;
+use landbridge_core::message::{Refusal, Text};
 use landbridge_core::{IdSet, Origin, OriginSet, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer, RecordError, Violation};
 use landbridge_http::certificate::day;
@@ -45,6 +45,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const SENTENCE_CHARS_MAX: usize = 2000;
 /// How many ranges are kept of what was lost of a problem. Once these are repaired, the rest is told.
 pub const LOST_RANGES_MAX: usize = 2000;
+
+/// The same of single texts.
+const LOST_TEXTS_MAX: usize = 2000;
 
 /// The cache of one site.
 pub struct Cache {
@@ -131,6 +134,7 @@ enum Note {
         peer: SiteName,
         problem: ProblemId,
         missing: OriginSet,
+        texts: Vec<Text>,
         here: bool,
     },
     Verified {
@@ -390,14 +394,17 @@ impl Observer for Cache {
                     self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
                 }
                 let missing = missing.first_ranges(LOST_RANGES_MAX);
-                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: false });
+                let (peer, problem) = (peer.clone(), problem.clone());
+                self.note(Note::Diverged { peer, problem, missing, texts: vec![], here: false });
             }
             Event::LostHere { peer, problem, missing } => {
-                if !missing.is_empty() {
-                    self.warn(Kind::Diverged, &format!("lost here of problem {problem}, and {peer} has it: {missing}"));
+                let all = missing.all();
+                if !all.is_empty() {
+                    self.warn(Kind::Diverged, &format!("lost here of problem {problem}, and {peer} has it: {all}"));
                 }
-                let missing = missing.first_ranges(LOST_RANGES_MAX);
-                self.note(Note::Diverged { peer: peer.clone(), problem: problem.clone(), missing, here: true });
+                let texts = missing.texts.iter().take(LOST_TEXTS_MAX).cloned().collect();
+                let (peer, problem, missing) = (peer.clone(), problem.clone(), all.first_ranges(LOST_RANGES_MAX));
+                self.note(Note::Diverged { peer, problem, missing, texts, here: true });
             }
             Event::Verified { peer } => self.note(Note::Verified { peer: peer.clone() }),
             Event::Differs { peer, problem, origin, row } => {

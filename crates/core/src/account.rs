@@ -39,7 +39,7 @@ impl View<'_> {
     /// What this site believes that the two exchanged, without its texts; nothing where there is nothing to compare.
     pub fn belief(&self) -> Option<Believed> {
         let exchanged = self.ledger.exchanged(self.peer);
-        let compare = !self.told().is_empty() && (self.is_double() || self.is_unreceipted());
+        let compare = !self.doubles().is_empty() || self.is_unreceipted();
         let any = compare || !exchanged.is_empty();
         any.then(|| Believed { names: self.names(), belief: Belief::of(&exchanged), compare, texts: None })
     }
@@ -68,13 +68,24 @@ impl View<'_> {
         names
     }
 
-    fn is_double(&self) -> bool {
-        self.ledger.doubles(self.rows).next().is_some()
+    /// Whether the peer may compare the text of this row. What may not leave does so not even as a digest, nor by an answer to
+    /// one: it can be guessed, and the text may have been edited since it was exchanged.
+    fn compares(&self, row: &Row) -> bool {
+        row.open && self.tells(row)
+    }
+
+    /// Rows with more than one text of an origin, all of which the peer may compare.
+    fn doubles(&self) -> HashSet<WorkId> {
+        let compares = |work: &WorkId| self.row(*work).is_some_and(|row| self.compares(row));
+        let of_origin =
+            self.ledger.doubles(self.rows).map(|(_, rows)| rows.into_iter().filter(compares).collect::<Vec<_>>());
+        of_origin.filter(|rows| rows.len() > 1).flatten().collect()
     }
 
     /// Whether an entry that the peer wrote is here without a receipt between the two.
     fn is_unreceipted(&self) -> bool {
-        self.rows.iter().any(|row| self.is_theirs(row) && !self.ledger.exchanged_row(self.peer, row.work))
+        let is_unreceipted = |row: &Row| self.is_theirs(row) && !self.ledger.exchanged_row(self.peer, row.work);
+        self.rows.iter().any(|row| self.compares(row) && is_unreceipted(row))
     }
 
     /// Whether the peer wrote the entry in `row`, and has not lost it on purpose.
@@ -93,8 +104,8 @@ impl View<'_> {
 
     /// The rows that are compared by their texts however the origins stand.
     fn told(&self) -> BTreeSet<WorkId> {
-        let doubles: HashSet<_> = self.ledger.doubles(self.rows).flat_map(|(_, rows)| rows).collect();
-        let is_told = |row: &&Row| self.tells(row) && (doubles.contains(&row.work) || self.is_theirs(row));
+        let doubles = self.doubles();
+        let is_told = |row: &&Row| self.compares(row) && (doubles.contains(&row.work) || self.is_theirs(row));
         self.rows.iter().filter(is_told).map(|row| row.work).collect()
     }
 
@@ -103,7 +114,7 @@ impl View<'_> {
     pub fn lookups(&self, theirs: Option<&Account>) -> BTreeSet<WorkId> {
         let mut rows = self.accounted();
         for text in theirs.iter().flat_map(|account| &account.texts) {
-            rows.extend(self.here(&text.origin).filter(|row| self.tells(row)).map(|row| row.work));
+            rows.extend(self.here(&text.origin).filter(|row| self.compares(row)).map(|row| row.work));
         }
         rows
     }
@@ -124,12 +135,15 @@ impl View<'_> {
 
         let gone = self.gone();
         let has = |text: &Text| {
-            let same = |row: &Row| self.tells(row) && digests.get(&row.work) == Some(&text.digest);
+            // A row that may not leave answers to every text alike, or the peer could guess what it says now.
+            let same = |row: &Row| self.tells(row) && (!row.open || digests.get(&row.work) == Some(&text.digest));
             gone.contains(&text.origin) || self.here(&text.origin).any(same)
         };
-        let lacked = theirs.texts.iter().filter(|text| !origins.contains(&text.origin) && !has(text));
         let mut told = BTreeMap::<_, usize>::new();
         theirs.texts.iter().for_each(|text| *told.entry(&text.origin).or_default() += 1);
+        // Of an origin with more than one text each is named: a repair takes back what is named.
+        let is_named = |text: &&Text| !origins.contains(&text.origin) || told.get(&text.origin) > Some(&1);
+        let lacked = theirs.texts.iter().filter(|text| is_named(text) && !has(text));
         // Exchanged by what both say, and each has one text of it.
         let is_other = |text: &Text| {
             let is_single = told.get(&text.origin) == Some(&1) && theirs.exchanged.contains(&text.origin);
@@ -145,9 +159,13 @@ impl View<'_> {
     /// counts: an operator's word that it holds an entry is not taken back by it. `digests` as in [`View::lost_lookups`].
     pub fn lost_rows(&self, missing: &Missing, digests: &BTreeMap<WorkId, Digest>) -> IdSet {
         let texts: HashSet<_> = missing.texts.iter().collect();
+        let of_texts: HashSet<_> = missing.texts.iter().map(|text| &text.origin).collect();
         let is_lost = |row: &WorkId| {
             let origin = self.ledger.origin(*row);
+            // A row that may not leave answers to every text alike.
+            let is_hidden = self.row(*row).is_some_and(|row| !row.open);
             missing.origins.contains(&origin)
+                || (is_hidden && of_texts.contains(&origin))
                 || digests.get(row).is_some_and(|digest| texts.contains(&Text { origin, digest: *digest }))
         };
         self.held().iter().filter(is_lost).collect()
@@ -167,7 +185,7 @@ impl View<'_> {
     /// The rows whose texts [`View::lost_rows`] needs.
     pub fn lost_lookups(&self, missing: &Missing) -> BTreeSet<WorkId> {
         let here = missing.texts.iter().flat_map(|text| self.here(&text.origin));
-        here.map(|row| row.work).filter(|row| self.is_held(*row)).collect()
+        here.filter(|row| row.open).map(|row| row.work).filter(|row| self.is_held(*row)).collect()
     }
 
     fn is_held(&self, row: WorkId) -> bool {
@@ -176,8 +194,11 @@ impl View<'_> {
     }
 
     fn here(&self, origin: &Origin) -> impl Iterator<Item = &Row> {
-        let at = |work: WorkId| self.rows.binary_search_by_key(&work, |row| row.work).ok();
-        self.ledger.rows_of(origin).into_iter().filter_map(move |work| at(work).and_then(|at| self.rows.get(at)))
+        self.ledger.rows_of(origin).into_iter().filter_map(|work| self.row(work))
+    }
+
+    fn row(&self, work: WorkId) -> Option<&Row> {
+        self.rows.binary_search_by_key(&work, |row| row.work).ok().and_then(|at| self.rows.get(at))
     }
 
     /// The origins of rows that are not here any more although a marker names them: they were deleted, not lost.
@@ -294,6 +315,21 @@ mod tests {
         let one = site("1");
         assert_eq!(shown.view(&one).exchanged_texts(), [WorkId::MIN].into());
         assert_eq!(shown.view(&one).account(&shown.digests).texts.len(), 1);
+    }
+
+    #[test]
+    fn what_a_peer_wrote_and_is_internal_here_by_now_tells_it_nothing_of_its_text() {
+        let n = desk("N", &["-x1, PIN 8342", "copy in system 1: 1 from 7"]);
+        let one = site("1");
+        assert!(n.view(&one).account(&n.digests).texts.is_empty());
+        let guess = |text: &str| Account {
+            exchanged: "1/7".parse().unwrap(),
+            texts: vec![Text { origin: "1/7".parse().unwrap(), digest: Digest::of(text) }],
+            ..Account::default()
+        };
+        let answer = |text: &str| n.view(&one).lacks(&guess(text), &n.digests);
+        assert_eq!(answer("x1, PIN 8342"), answer("x1, PIN 0000"));
+        assert!(answer("x1, PIN 8342").is_empty() && n.view(&one).lookups(Some(&guess("x1"))).is_empty());
     }
 
     #[test]

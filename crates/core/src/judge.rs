@@ -47,12 +47,17 @@ impl Repair {
         Self { lacking, recognises }
     }
 
-    /// Whether this entry of the problem is one that is lacking.
+    /// Whether this entry of the problem is one that is lacking, by its number or its text.
     fn names(&self, problem: &ProblemId, entry: &Entry) -> bool {
+        self.takes(problem, entry, false)
+    }
+
+    /// The same; where `beside` another text of it, by its text alone: one number that is lacking is one entry.
+    fn takes(&self, problem: &ProblemId, entry: &Entry, beside: bool) -> bool {
         self.lacking.get(problem).is_some_and(|missing| {
             let text = || Some(Text { origin: entry.origin.clone(), digest: entry.digest()? });
             let is_text = || text().is_some_and(|text| missing.texts.binary_search(&text).is_ok());
-            missing.origins.contains(&entry.origin) || is_text()
+            (!beside && missing.origins.contains(&entry.origin)) || is_text()
         })
     }
 }
@@ -82,12 +87,12 @@ pub fn lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, entries
     compared.map(|(_, work)| work).collect()
 }
 
-/// Whether the answer may tell that the row carries the very text. A peer that neither has the entry nor may see it
-/// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike.
+/// Whether the answer may tell that the row carries the very text. A peer that may not see it, though it had the entry before
+/// somebody edited it here, would otherwise find out a text by guessing digests; with the body sent, right and wrong are
+/// answered alike.
 fn may_compare(ledger: &Ledger, deliverer: &Deliverer<'_>, row: &Row, entry: &Entry) -> bool {
-    let sees = row.open || ledger.holds(deliverer.from, row.work);
     let is_back = || entry.origin.site != *ledger.site() || deliverer.repair.names(ledger.problem(), entry);
-    sees || (entry.text.is_some() && is_back())
+    row.open || (entry.text.is_some() && is_back())
 }
 
 /// What each of `entries` is. `texts` has the digests of the rows that [`lookups`] named.
@@ -111,8 +116,11 @@ pub fn judge(
         if let Place::Same(row) = place {
             return Verdict::Known(row);
         }
-        // What this site wrote itself is taken back only where a repair names it.
-        if entry.origin.site == *scribe.site() && !deliverer.repair.names(ledger.problem(), entry) {
+        // What this site wrote itself is taken back only where a repair names it; beside what is here, by its text.
+        let is_seen = |row: WorkId| here(rows, row).is_some_and(|there| there.open || ledger.is_named(row));
+        let is_beside = ledger.rows_of(&entry.origin).into_iter().any(is_seen);
+        let is_back = || deliverer.repair.takes(ledger.problem(), entry, is_beside);
+        if entry.origin.site == *scribe.site() && !is_back() {
             return Verdict::Refused(Refusal::of(Code::NotAllowed));
         }
         body_missing |= entry.text.is_none();
@@ -409,7 +417,19 @@ mod tests {
         let here = ["gone", "gone", "b", "copy in system 1: 2-3"];
         let entries = [entry("N/1", "a"), entry("N/2", "deleted"), entry("N/3", "b"), entry("N/3", "b of old")];
         let verdicts = judged_in(&here, "1", &entries, &repair("N/1-3"));
-        assert_eq!(verdicts, [Verdict::Fresh, Verdict::Known(id(2)), Verdict::Known(id(3)), Verdict::Differs(id(3))]);
+        let refused = REFUSED(Code::NotAllowed);
+        assert_eq!(verdicts, [Verdict::Fresh, Verdict::Known(id(2)), Verdict::Known(id(3)), refused]);
+    }
+
+    #[test]
+    fn one_number_that_is_lacking_lets_in_one_text() {
+        let lost = ["internal, given out since"];
+        let entries = [entry("N/1", "of old")];
+        assert_eq!(judged_in(&lost, "1", &entries, &repair("N/1")), [Verdict::Differs(id(1))]);
+        let back = ["internal, given out since", "of old", "copy in system 1: 2 from N/1"];
+        let entries = [entry("N/1", "of old"), entry("N/1", "put into its mouth")];
+        let verdicts = judged_in(&back, "1", &entries, &repair("N/1"));
+        assert_eq!(verdicts, [Verdict::Known(id(2)), REFUSED(Code::NotAllowed)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod bounds;
 pub mod compaction;
+pub mod cursor;
 pub mod entry;
 pub mod id;
 pub mod id_set;

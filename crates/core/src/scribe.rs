@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use crate::cursor;
 use crate::id::{ProblemId, SiteName};
 use crate::marker::Marker;
 use crate::seal::{Keyring, SEAL_CHARS, is_seal};
@@ -68,6 +69,16 @@ impl Scribe {
     /// The beginnings that every marker has one of: what a store looks for.
     pub fn phrases(&self) -> &[String] {
         &self.phrases
+    }
+
+    /// Where the next page of a comparison begins, told to nobody but this site.
+    pub fn cursor(&self, problem: &ProblemId) -> String {
+        cursor::seal(&self.keys, problem)
+    }
+
+    /// The problem behind which the page begins; nothing where the cursor is none of this site's.
+    pub fn problem_of(&self, cursor: &str) -> Option<ProblemId> {
+        cursor::open(&self.keys, cursor)
     }
 
     /// The same scribe with other keys.

@@ -8,7 +8,8 @@ use std::fmt;
 use thiserror::Error;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const KEY_BYTES: usize = 32;
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
 const LINE: &str = "landbridge-key-1";
 
 /// The number of characters of a seal.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use landbridge_core::compaction::{self, Folded};
 use landbridge_core::entry::Row;
 use landbridge_core::judge::{self, Deliverer, Repair, Verdict};
-use landbridge_core::message::{Entry, Receipt, Refusal};
+use landbridge_core::message::{Entry, Missing, Receipt, Refusal};
 use landbridge_core::pairing;
 use landbridge_core::pending::{self, Sent};
 use landbridge_core::{
@@ -317,7 +317,7 @@ pub enum Event<'a> {
         /// The problem here.
         problem: &'a ProblemId,
         /// What is lost.
-        missing: &'a OriginSet,
+        missing: &'a Missing,
     },
     /// Everything exchanged with the peer was compared. What was told before of entries that either lost no longer counts;
     /// what is still so follows.

@@ -156,6 +156,9 @@ impl<'a> Case<'a> {
                 (Outcome::Absent, Verdict::Wanted) => receipt.wanted.insert(&entry.origin),
                 (Outcome::Absent, Verdict::Refused(refusal)) => {
                     let why = match refusal.code {
+                        Code::NotAllowed if entry.origin.site == *bridge.site() => {
+                            "this site wrote it itself, and takes back what it lost only while `landbridge repair` runs here"
+                        }
                         Code::NotAllowed => "this peer may not speak for that site; see [[peer]] relay_from",
                         Code::Suspended => "the problem is suspended; see `landbridge status`",
                         Code::MarkerText => "its text is a complete marker",

@@ -53,6 +53,8 @@ pub struct Line {
     outbox: Mutex<Outbox>,
     bell: Notify,
     landed: Notify,
+    /// One comparison at a time: each has the rows of many problems in memory.
+    comparing: tokio::sync::Mutex<()>,
     entries_max: AtomicUsize,
     pulls: AtomicU64,
     handed_out: Mutex<Option<(Digest, Outgoing)>>,
@@ -66,6 +68,7 @@ impl Line {
             outbox: Mutex::new(Outbox::new(bridge.limits.outbox_problems_max, &bridge.pauses)),
             bell: Notify::new(),
             landed: Notify::new(),
+            comparing: tokio::sync::Mutex::default(),
             entries_max: AtomicUsize::new(bridge.limits.batch_entries_max),
             pulls: AtomicU64::new(0),
             handed_out: Mutex::new(None),
@@ -124,6 +127,11 @@ impl Line {
         self.landed.notify_waiters();
     }
 
+    fn unreceipted(&self, problems: Vec<ProblemId>, now: Duration) {
+        self.outbox().unreceipted(problems, now);
+        self.landed.notify_waiters();
+    }
+
     /// Whether the peer knows from a delivery on this line what the problem is called here, and its receipt is not here yet:
     /// by this site's markers the two would know nothing of each other.
     fn is_about_to_link(&self, bridge: &Bridge, delivery: &Delivery) -> bool {
@@ -158,11 +166,17 @@ async fn wait_for_receipts(bridge: &Bridge, line: &Line, deliveries: &[Delivery]
 struct Flight<'a> {
     line: &'a Line,
     problems: Vec<ProblemId>,
+    /// When it was recorded to leave, as far as it was: it then counts as handed out without a receipt.
+    recorded: Option<Duration>,
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.line.put_back(std::mem::take(&mut self.problems));
+        let problems = std::mem::take(&mut self.problems);
+        match self.recorded {
+            Some(at) => self.line.unreceipted(problems, at),
+            None => self.line.put_back(problems),
+        }
     }
 }
 
@@ -181,7 +195,7 @@ async fn next_batch(
             line.outbox().page(swept.into_iter().map(|s| s.problem).collect());
             continue;
         }
-        let mut flight = Flight { line, problems: due.keys().cloned().collect() };
+        let mut flight = Flight { line, problems: due.keys().cloned().collect(), recorded: None };
         let entries_max = line.entries_max.load(Ordering::Relaxed);
         let mut outgoing = prepare(bridge, &line.peer, entries_max, due).await?;
         let sent: BTreeSet<_> = outgoing.rows().map(|(problem, _)| problem.clone()).collect();
@@ -209,7 +223,7 @@ pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: 
     let Some(outgoing) = next_batch(bridge, line, bridge.limits.batch_problems_max, clock).await? else {
         return Ok(false);
     };
-    let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
+    let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect(), recorded: None };
     let push = Push {
         wire: WIRE,
         from: bridge.site().clone(),
@@ -431,10 +445,11 @@ impl Answering {
         outgoing: Outgoing,
         superseded: impl Fn() -> bool,
     ) -> Result<Deliveries, ServeError> {
-        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
+        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect(), recorded: None };
         if superseded() {
             return Ok(Deliveries::new(vec![]));
         }
+        flight.recorded = Some(self.clock.now());
         let recorded = let_go(&self.bridge, &line.peer, Way::Pull, &outgoing).await;
         let deliveries = recorded.map_err(|error| {
             self.bridge.observer.event(&Event::NotRecorded { peer: &line.peer, error: &error, pause: Duration::ZERO });
@@ -452,11 +467,9 @@ impl Answering {
     /// Marks what the receipts for the last answer say; an answer without receipts is free again.
     async fn settle_last(&self, line: &Line, pull: &Pull) -> Result<(), ServeError> {
         let Some((batch, outgoing)) = line.handed_out().take() else { return Ok(()) };
-        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect() };
+        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect(), recorded: None };
         if pull.batch != Some(batch) {
-            let problems = std::mem::take(&mut flight.problems);
-            line.outbox().unreceipted(problems, self.clock.now());
-            line.landed.notify_waiters();
+            flight.recorded = Some(self.clock.now());
             return Ok(());
         }
         if pull.receipts.len() != outgoing.deliveries.len() {
@@ -516,18 +529,23 @@ impl Service for Answering {
     }
 
     async fn verify(&self, from: &SiteName, verify: Verify) -> Result<Beliefs, ServeError> {
-        self.line(from, &verify.from, &verify.to, &verify.history)?;
-        beliefs(&self.bridge, from, verify.after.as_ref(), verify.texts).await.map_err(|e| self.away(&e))
+        let line = self.line(from, &verify.from, &verify.to, &verify.history)?;
+        let _one = line.comparing.lock().await;
+        let page =
+            beliefs(&self.bridge, from, verify.after.as_deref(), verify.texts).await.map_err(|e| self.away(&e))?;
+        page.ok_or_else(|| ServeError::Malformed("after: no word of this site's; begin again without it".to_owned()))
     }
 
     async fn compare(&self, from: &SiteName, compare: Compare) -> Result<Compared, ServeError> {
-        self.line(from, &compare.from, &compare.to, &compare.history)?;
+        let line = self.line(from, &compare.from, &compare.to, &compare.history)?;
+        let _one = line.comparing.lock().await;
         let problems = accounts(&self.bridge, from, &compare.problems).await.map_err(|e| self.away(&e))?;
         Ok(Compared { problems })
     }
 
     async fn lost(&self, from: &SiteName, lost: Lost) -> Result<LossRecorded, ServeError> {
         let line = self.line(from, &lost.from, &lost.to, &lost.history)?;
+        let _one = line.comparing.lock().await;
         let taken = take_lost(&self.bridge, from, &lost.problems, lost.meant).await;
         let (problems, rows) = taken.map_err(|e| self.away(&e))?;
         if !lost.meant {

@@ -35,6 +35,9 @@ const COMPARED_ROWS_MAX: usize = 20_000;
 /// Findings of one verification: a peer that lists problems without end is not believed beyond.
 pub const FINDINGS_MAX: usize = 100_000;
 
+/// Pages in a row that may name nothing of this site: problems that are linked with none here, or not exchanged.
+const IDLE_PAGES_MAX: usize = 20_000;
+
 /// A problem in which two sites do not hold the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
@@ -80,14 +83,20 @@ pub async fn verify(
 ) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
     let (mut named, mut looked_at, mut after) = (HashSet::new(), 0, None);
+    let mut idle_pages = 0;
     loop {
         let (from, to, history) = (bridge.site().clone(), name.clone(), bridge.history.clone());
         let ask = Verify { wire: WIRE, from, to, history, after: after.clone(), texts: with_texts };
         let beliefs = peer.verify(ask).await?;
-        let differing = differing(bridge, name, &beliefs, &mut named, &mut findings).await?;
+        let (differing, exchanged) = differing(bridge, name, &beliefs, &mut named, &mut findings).await?;
         findings.extend(compare_quietly(bridge, name, peer, &differing).await?);
         looked_at += beliefs.problems.len();
         progress(looked_at);
+        idle_pages = if exchanged > 0 { 0 } else { idle_pages + 1 };
+        if idle_pages > IDLE_PAGES_MAX {
+            let what = format!("{IDLE_PAGES_MAX} pages in a row name no problem of this site; verify some by name");
+            return Err(PeerError::Protocol(what).into());
+        }
         if findings.len() > FINDINGS_MAX {
             let what = format!("it names more than {FINDINGS_MAX} problems that differ; verify some by name");
             return Err(PeerError::Protocol(what).into());
@@ -159,7 +168,7 @@ fn tell(bridge: &Bridge, peer: &SiteName, finding: &Finding) {
     match &finding.found {
         Found::Lacking { there, here } => {
             bridge.observer.event(&Event::Diverged { peer, problem, missing: &there.all() });
-            bridge.observer.event(&Event::LostHere { peer, problem, missing: &here.all() });
+            bridge.observer.event(&Event::LostHere { peer, problem, missing: here });
         }
         Found::Unseen { exchanged } => {
             bridge.observer.event(&Event::Diverged { peer, problem, missing: exchanged });
@@ -172,35 +181,39 @@ fn key(problem: &ProblemId) -> u64 {
     Digest::of(problem.as_str()).short()
 }
 
-/// Of a page of what the peer believes, the problems here that have to be compared. `named` takes all that it named.
+/// Of a page of what the peer believes, the problems here that have to be compared, and in how many something was exchanged by
+/// what this site knows. `named` takes all of them that it named.
 async fn differing(
     bridge: &Bridge,
     name: &SiteName,
     beliefs: &Beliefs,
     named: &mut HashSet<u64>,
     findings: &mut Vec<Finding>,
-) -> Result<Vec<ProblemId>, StoreError> {
+) -> Result<(Vec<ProblemId>, usize), StoreError> {
     let here = beliefs.problems.iter().map(|believed| (here(bridge, name, &believed.names), believed));
     let (mut problems, mut theirs) = (Vec::new(), Vec::new());
     for (problem, believed) in here {
         // Of a problem that is linked with none here, nothing here is missing.
         let Some(problem) = problem else { continue };
-        if named.insert(key(&problem)) {
+        if !named.contains(&key(&problem)) {
             problems.push(problem);
             theirs.push(believed);
         }
     }
     let with_texts = theirs.iter().map(|believed| believed.texts.is_some());
     let ours = believed(bridge, name, &problems, &with_texts.collect::<Vec<_>>()).await?;
-    let mut differing = Vec::new();
+    let (mut differing, mut exchanged) = (Vec::new(), 0);
     for ((problem, theirs), (ours, linked)) in problems.into_iter().zip(theirs).zip(ours) {
+        if ours.is_some() {
+            exchanged += usize::from(named.insert(key(&problem)));
+        }
         if !linked.agrees(theirs.names.get(name)) {
             findings.push(Finding { problem, found: Found::LinkLost { theirs: theirs.names.get(name).cloned() } });
         } else if ours.is_none_or(|ours| ours.compare || theirs.compare || !ours.agrees(theirs)) {
             differing.push(problem);
         }
     }
-    Ok(differing)
+    Ok((differing, exchanged))
 }
 
 /// What a problem here calls a peer's.

@@ -90,13 +90,13 @@ fn missing() -> Missing {
 
 fn verify() -> Verify {
     let (from, to) = ("1".parse().unwrap(), "N".parse().unwrap());
-    Verify { wire: WIRE, from, to, history: "h".to_owned(), after: Some("ABC".parse().unwrap()), texts: true }
+    Verify { wire: WIRE, from, to, history: "h".to_owned(), after: Some("ABC".to_owned()), texts: true }
 }
 
 fn beliefs() -> Beliefs {
     let (belief, texts) = (Belief::of(&set(&["1/1"])), Some(TextSum::of([&text()])));
     let believed = Believed { names: names(), belief, compare: true, texts };
-    Beliefs { problems: vec![believed], after: Some("ABC".parse().unwrap()) }
+    Beliefs { problems: vec![believed], after: Some("ABC".to_owned()) }
 }
 
 fn comparing() -> Compare {

@@ -28,7 +28,7 @@ async fn a_push_arrives_as_it_was_sent_and_its_receipts_come_back() {
 async fn what_is_compared_and_what_was_lost_crosses_as_well() {
     let (_server, peer) = pair().await;
     let (from, to, history) = (site("1"), site("N"), "h".to_owned());
-    let after = Some("ABC".parse().unwrap());
+    let after = Some("ABC".to_owned());
     let (asks, asked, of) = (from.clone(), to.clone(), history.clone());
     let verify = Verify { wire: WIRE, from: asks, to: asked, history: of, after: after.clone(), texts: true };
     assert_eq!(peer.verify(verify).await.unwrap().after, after);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 /// How long until it is tried again.
@@ -22,7 +22,7 @@ create table if not exists refused_here (
   peer text not null, problem text not null, origin text not null,
   reason text not null, detail text not null, primary key (peer, problem, origin));
 create table if not exists diverged (
-  peer text not null, problem text not null, here integer not null, missing text not null,
+  peer text not null, problem text not null, here integer not null, missing text not null, texts text not null,
   primary key (peer, problem, here));
 create index if not exists refused_there_of_peer on refused_there (peer);
 create index if not exists refused_here_of_peer on refused_here (peer);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use landbridge_core::message::{Missing, Text};
 use landbridge_core::{Origin, OriginSet, ProblemId, SiteName};
 use landbridge_flow::Violation;
 use rusqlite::{Connection, OpenFlags, Row};
@@ -95,6 +96,19 @@ pub struct Lost {
     pub problem: ProblemId,
     /// The entries, or the first [`LOST_RANGES_MAX`](super::LOST_RANGES_MAX) ranges of them.
     pub entries: OriginSet,
+    /// Of these, what goes by its text: another of the same origin is here.
+    pub texts: Vec<Text>,
+}
+
+impl Lost {
+    /// As a comparison says it.
+    pub fn missing(self) -> Missing {
+        let (mut origins, texts) = (self.entries, self.texts);
+        let mut by_text = OriginSet::new();
+        texts.iter().for_each(|text| by_text.insert(&text.origin));
+        origins.subtract(&by_text);
+        Missing { origins, texts, ..Missing::default() }
+    }
 }
 
 /// An entry that a peer refused.
@@ -192,8 +206,8 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
                 })
             },
         )?,
-        diverged: all(&txn, "select peer, problem, missing from diverged where not here", lost)?,
-        lost_here: all(&txn, "select peer, problem, missing from diverged where here", lost)?,
+        diverged: all(&txn, "select peer, problem, missing, texts from diverged where not here", lost)?,
+        lost_here: all(&txn, "select peer, problem, missing, texts from diverged where here", lost)?,
         not_kept: all(&txn, "select peer, what, count from not_kept", |r| {
             let (peer, what, count): (_, String, _) = (parsed(r, 0)?, r.get(1)?, count(r, 2)?);
             let trouble = Trouble::ALL.into_iter().find(|trouble| trouble.word() == what);
@@ -278,7 +292,9 @@ fn all<T>(
 }
 
 fn lost(row: &Row<'_>) -> rusqlite::Result<Lost> {
-    Ok(Lost { peer: parsed(row, 0)?, problem: parsed(row, 1)?, entries: parsed(row, 2)? })
+    let texts = serde_json::from_str(&row.get::<_, String>(3)?)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e)))?;
+    Ok(Lost { peer: parsed(row, 0)?, problem: parsed(row, 1)?, entries: parsed(row, 2)?, texts })
 }
 
 fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>

@@ -6,6 +6,7 @@ use clap::Args;
 use landbridge_core::judge::Repair;
 use landbridge_core::message::Missing;
 use landbridge_core::{ProblemId, SiteName};
+use landbridge_flow::Event;
 use landbridge_flow::ports::Compares;
 use landbridge_flow::repair::{Loss, lost_here, lost_there, on_their_way, record, tell_lost};
 use landbridge_flow::verify::{Finding, Found, compare};
@@ -15,7 +16,7 @@ use super::Context;
 use super::adopt::agreed;
 use super::history::must_be_here;
 use super::verify::{Shown, failed, findings, table};
-use crate::cache::Lost;
+use crate::cache::{Lost, Wish};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure};
 use crate::lock;
@@ -48,8 +49,9 @@ const LOOK: Duration = Duration::from_millis(300);
 /// of what the peer gives back is taken for it: the marker is written again, and nothing is appended.
 ///
 /// Where both sites have an entry, each with another text, nothing is done: it was edited, as far as can be told. With --texts
-/// it counts as two entries under one number, and each site gets the other's: for where a number was given out again after
-/// one restore, before another.
+/// it counts as two entries under one number, and each site gets the other's as a further row: for where a number was given
+/// out again after one restore, before another. Name the problems: of an edited entry the former text, perhaps a password that
+/// was taken out, comes back where it was edited, once its operator repairs as well.
 ///
 /// With --accept nothing is sent: the loss is meant, as where old tickets were purged with their markers. It is recorded at
 /// both sites, and neither shows it any more.
@@ -183,6 +185,11 @@ fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
     let peer = &args.peer;
     let question = if args.accept {
         format!("Record at this site and at {peer} that these losses are meant?")
+    } else if args.texts {
+        format!(
+            "Send {peer} again what it lacks, take back what is lacking here, and bring both versions of every other text to \
+             both sites, as rows of their own? Where one is an edit its former text comes back too, and none of it is undone"
+        )
     } else {
         format!("Send {peer} again what it lacks, and take back what is lacking here?")
     };
@@ -200,7 +207,7 @@ async fn accept(site: &Site, name: &SiteName, peer: &dyn Compares, found: &[Find
     let here = lost_here(found, false);
     let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
     let told = tell_lost(&site.bridge, name, peer, &here, true).await;
-    let rows_back = told.map_err(|failure| failed(name, failure))?.iter().sum();
+    let rows_back = sum(&told.map_err(|failure| failed(name, failure))?);
     let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
     let left = still_differing(site, name, peer, &problems).await?;
     Ok(Summary { rows_again, rows_back, on_their_way: 0, accepted: true, left })
@@ -214,6 +221,11 @@ fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
         Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), ..Missing::default() },
         Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
     }
+}
+
+/// What a peer says has no bound.
+fn sum(rows: &[u64]) -> u64 {
+    rows.iter().copied().fold(0, u64::saturating_add)
 }
 
 async fn send_again(
@@ -235,7 +247,14 @@ async fn send_again(
     let rows_again = record(&site.bridge, name, &there, false).await?.iter().sum();
     let told = tell_lost(&site.bridge, name, peer, &here, false).await;
     let told = told.map_err(|failure| failed(name, failure))?;
-    let rows_back = told.iter().sum();
+    let rows_back = sum(&told);
+    if lock::is_running(&site.config.path) && bridge.is_none() {
+        // What the peer refused before its operator repaired, too, waits for a word.
+        let retry = Wish::Retry(Some(name.clone()));
+        if let Err(e) = site.cache.wish(&retry, None) {
+            tracing::warn!("what {name} refused before is not sent again ({e}): say `landbridge retry --peer {name}`");
+        }
+    }
     let coming: Vec<_> = here.into_iter().zip(told).collect();
     let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
     let (left, on_their_way) = wait_until_all_came(args, site, name, peer, &problems, (&coming, &there)).await?;
@@ -262,9 +281,9 @@ async fn wait_until_all_came(
         let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
         let repairable = left.iter().map(entries).filter(|left| *left > 0).count();
         bar.set_position(problems.len().saturating_sub(left.len()) as u64);
-        let entries = left.iter().map(entries).fold(coming, u64::saturating_add);
-        if entries < fewest {
-            (fewest, since) = (entries, Instant::now());
+        // What the peer says ends the wait, and never prolongs it.
+        if coming < fewest {
+            (fewest, since) = (coming, Instant::now());
         }
         if (repairable == 0 && coming == 0) || since.elapsed() >= Duration::from_secs(args.wait) {
             break (left, coming);
@@ -304,11 +323,11 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     let asked = |lost: Vec<Lost>| -> Vec<Loss> {
         let is_asked = |lost: &Lost| args.problems.is_empty() || args.problems.contains(&lost.problem);
         let told = lost.into_iter().filter(|lost| lost.peer == *name && is_asked(lost));
-        told.map(|lost| (lost.problem, Missing { origins: lost.entries, ..Missing::default() })).collect()
+        told.map(|lost| (lost.problem.clone(), lost.missing())).collect()
     };
     let (there, here) = (asked(learnt.diverged), asked(learnt.lost_here));
     let sum = |losses: &[Loss]| {
-        let entries = losses.iter().map(|(_, missing)| missing.origins.len()).sum();
+        let entries = losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add);
         format!("{} of {}", count(entries, "entry"), count(losses.len() as u64, "problem"))
     };
     let text = format!(
@@ -317,7 +336,7 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
         sum(&here)
     );
     say(&screen.prose(&text))?;
-    let shown = |(problem, missing): &Loss, is_here: bool| Shown::lost(problem, &missing.origins, is_here);
+    let shown = |(problem, missing): &Loss, is_here: bool| Shown::lost(problem, &missing.all(), is_here);
     let all: Vec<_> =
         there.iter().map(|loss| shown(loss, false)).chain(here.iter().map(|loss| shown(loss, true))).collect();
     if all.is_empty() {
@@ -366,6 +385,12 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
         }
         tokio::time::sleep(LOOK).await;
     };
+    if left == 0 {
+        for ((problem, _), _) in &here {
+            site.bridge.observer.event(&Event::LostHere { peer: name, problem, missing: &Default::default() });
+        }
+        site.cache.finish();
+    }
     say(&match left {
         0 => screen.paint(Tone::Good, "All has come, here and there."),
         left => screen.prose(&format!(

@@ -186,9 +186,10 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
     let row = |s: &Suspended| vec![text(&s.problem), Cell::new(numbers(&s.rows), Tone::Bad)];
     section(&mut parts, screen, head, &status.suspended, row, &["problem", "rows that do not verify"]);
 
-    let next = "`landbridge history PROBLEM` shows the texts. Where they are two entries, all is well. Where one is an outdated \
-         version, delete its row in your application; it does not come back. `landbridge status --acknowledge` says that \
-         you have seen them.";
+    let next = "`landbridge history PROBLEM` shows the texts. A number that was given out twice is a sign of a restore: say \
+         `landbridge verify` and repair before anything is deleted, for this may be the only copy left. Two entries: all is \
+         well then. An outdated version of one: delete its row in your application; it does not come back. `landbridge status \
+         --acknowledge` says that you have seen them.";
     let head = ("Differs: here with more than one text", next);
     let row = |d: &Differs| {
         let (tone, seen) = if d.seen { (Tone::Plain, "yes") } else { (Tone::Bad, "no") };

@@ -186,7 +186,9 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
     if args.json {
         say(&json(&outcomes)?)?;
     } else {
-        outcomes.iter().try_for_each(|outcome| say(&report(outcome, context.screen)))?;
+        outcomes
+            .iter()
+            .try_for_each(|outcome| say(&report(outcome, site.name(), !args.without_texts, context.screen)))?;
     }
     outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).for_each(|error| note(error));
     Ok(exit(&outcomes))
@@ -198,6 +200,8 @@ fn exit(outcomes: &[Outcome]) -> Exit {
         Exit::Peer
     } else if any(State::Differs) || any(State::Paused) {
         Exit::Person
+    } else if any(State::DialsUs) {
+        Exit::Left
     } else {
         Exit::Done
     }
@@ -235,12 +239,13 @@ pub fn failed(peer: &SiteName, failure: exchange::Failure) -> Failure {
     }
 }
 
-fn report(outcome: &Outcome, screen: Screen) -> String {
+fn report(outcome: &Outcome, site: &SiteName, with_texts: bool, screen: Screen) -> String {
     let peer = &outcome.peer;
     match outcome.state {
-        State::Agrees => screen.paint(Tone::Good, &format!("{peer} and this site agree.")),
+        State::Agrees if with_texts => screen.paint(Tone::Good, &format!("{peer} and this site agree.")),
+        State::Agrees => screen.paint(Tone::Good, &format!("{peer} and this site agree; texts were not compared.")),
         State::DialsUs => {
-            format!("{peer} dials this site: compare from there, with `landbridge verify --peer` this site.")
+            format!("{peer} dials this site, and was not compared: say `landbridge verify --peer {site}` there.")
         }
         State::Paused => screen.paint(Tone::Bad, &format!("{peer} is paused, and was not compared.")),
         State::Failed => screen.paint(Tone::Bad, &format!("{peer} was not compared.")),
@@ -250,8 +255,8 @@ fn report(outcome: &Outcome, screen: Screen) -> String {
                 " `landbridge repair --peer {peer}` sends again what {peer} lacks and fetches what is lacking here; with \
                  --accept it records that the loss is meant."
             );
-            let texts = " Where texts differ, look at the entry at both sites: an edit may stay as it is; what are two entries \
-                         comes to both with `repair --texts`.";
+            let texts = " Where texts differ, look at the entry at both sites (`landbridge history PROBLEM`): an edit may stay \
+                         as it is; what are two entries comes to both with `repair --texts`.";
             let is_lacking = outcome.findings.iter().any(Shown::is_lacking);
             let has_texts = outcome.findings.iter().any(|shown| !shown.other_text.is_empty());
             let repair = if is_lacking { &repair } else { "" };

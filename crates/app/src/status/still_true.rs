@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landbridge_core::account::View;
 use landbridge_core::entry::Row;
-use landbridge_core::{Ledger, OriginSet, ProblemId, SiteName};
+use landbridge_core::{Ledger, Origin, OriginSet, ProblemId, SiteName};
 use landbridge_flow::ports::Mode;
 use landbridge_flow::survey::PAGE_PROBLEMS;
 use landbridge_flow::{Bridge, StoreError};
@@ -72,8 +72,7 @@ async fn still_lost_here(bridge: &Bridge, learnt: &mut Learnt) -> Result<(), Sto
     let mut back: BTreeMap<ProblemId, OriginSet> = BTreeMap::new();
     each_ledger(bridge, about, None, |ledger, rows| {
         let copies = back.entry(ledger.problem().clone()).or_default();
-        let is_copy = |row: &&Row| !ledger.is_marker(row.work) && !ledger.is_own(row.work);
-        rows.iter().filter(is_copy).for_each(|row| copies.insert(&ledger.origin(row.work)));
+        carried(ledger, rows).for_each(|origin| copies.insert(&origin));
     })
     .await?;
     // Where a long list was cut, what is behind its end is not known to be back.
@@ -90,12 +89,18 @@ async fn still_not_here(bridge: &Bridge, learnt: &mut Learnt) -> Result<(), Stor
     let about = learnt.refused_here.iter().map(|r| r.problem.clone()).collect();
     let mut here = BTreeSet::new();
     each_ledger(bridge, about, None, |ledger, rows| {
-        let copies = rows.iter().filter(|row| !ledger.is_marker(row.work) && !ledger.is_own(row.work));
-        here.extend(copies.map(|row| (ledger.problem().clone(), ledger.origin(row.work))));
+        here.extend(carried(ledger, rows).map(|origin| (ledger.problem().clone(), origin)));
     })
     .await?;
     learnt.refused_here.retain(|r| !here.contains(&(r.problem.clone(), r.origin.clone())));
     Ok(())
+}
+
+/// The origins of copies that are here, also of what this site wrote itself and got back: a row that has the number only may
+/// be another entry.
+fn carried<'a>(ledger: &'a Ledger, rows: &'a [Row]) -> impl Iterator<Item = Origin> + 'a {
+    let origins = rows.iter().filter(|row| !ledger.is_marker(row.work)).map(|row| (row.work, ledger.origin(row.work)));
+    origins.filter(|(row, origin)| origin.site != *ledger.site() || origin.work != *row).map(|(_, origin)| origin)
 }
 
 async fn each_ledger(

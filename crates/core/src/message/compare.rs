@@ -25,7 +25,7 @@ pub struct Verify {
     pub history: String,
     /// The `after` of the answer before; absent in the first call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<ProblemId>,
+    pub after: Option<String>,
     /// Whether the answer is to sum up the texts too: they are all read for it.
     #[serde(default)]
     pub texts: bool,
@@ -36,9 +36,9 @@ pub struct Verify {
 pub struct Beliefs {
     /// The problems of this page of which anything was exchanged.
     pub problems: Vec<Believed>,
-    /// Where the next page begins; absent where there is none.
+    /// Where the next page begins, by a word that only the answering site reads; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<ProblemId>,
+    pub after: Option<String>,
 }
 
 /// What one site believes that it and the other exchanged of one problem.

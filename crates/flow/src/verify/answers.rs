@@ -14,14 +14,20 @@ use crate::survey::PAGE_PROBLEMS;
 /// Bytes of texts that are read for one page of beliefs, about: the page ends behind the problems that reach it.
 const PAGE_TEXT_BYTES: u64 = 32 << 20;
 
-/// The answer to [`Compares::verify`]: a page of what this site believes that it exchanged with `from`.
+/// The answer to [`Compares::verify`]: a page of what this site believes that it exchanged with `from`. Nothing
+/// where `after` is no word of this site's.
 pub(crate) async fn beliefs(
     bridge: &Bridge,
     from: &SiteName,
-    after: Option<&ProblemId>,
+    after: Option<&str>,
     with_texts: bool,
-) -> Result<Beliefs, StoreError> {
-    let page: Vec<_> = bridge.store.sweep(after, PAGE_PROBLEMS).await?.into_iter().map(|s| s.problem).collect();
+) -> Result<Option<Beliefs>, StoreError> {
+    let after = match after.map(|cursor| bridge.scribe.problem_of(cursor)) {
+        Some(None) => return Ok(None),
+        after => after.flatten(),
+    };
+    let page: Vec<_> =
+        bridge.store.sweep(after.as_ref(), PAGE_PROBLEMS).await?.into_iter().map(|s| s.problem).collect();
     let (mut problems, mut after, mut bytes) = (Vec::new(), None, 0_u64);
     for part in page.chunks(PART_PROBLEMS) {
         let mut txn = bridge.store.begin(Mode::Read).await?;
@@ -30,7 +36,7 @@ pub(crate) async fn beliefs(
         sides.retain(|side| side.read.visible);
         let beliefs = summed_up(bridge, txn.as_mut(), from, &sides, &vec![with_texts; sides.len()]).await?;
         problems.extend(beliefs.into_iter().flatten());
-        after = part.last().cloned();
+        after = part.last().map(|last| bridge.scribe.cursor(last));
         let texts =
             |side: &Side| side.view(bridge, from).exchanged_texts().into_iter().map(|row| side.bytes_of(row)).sum();
         bytes = sides.iter().map(texts).fold(bytes, u64::saturating_add);
@@ -38,7 +44,7 @@ pub(crate) async fn beliefs(
             break;
         }
     }
-    Ok(Beliefs { problems, after })
+    Ok(Some(Beliefs { problems, after }))
 }
 
 /// The answer to [`Compares::compare`]. What this site finds that it lacks is also told to its own operator.
@@ -47,19 +53,20 @@ pub(crate) async fn accounts(
     from: &SiteName,
     theirs: &[Account],
 ) -> Result<Vec<Option<Answered>>, StoreError> {
-    // Of one problem, more accounts than a muddle of links explains are not answered: each costs its rows.
+    // Of one problem, more accounts than a muddle of links explains are not answered; those that are, one after the other:
+    // each costs its rows.
     let mut named: BTreeMap<ProblemId, usize> = BTreeMap::new();
-    let mut asked = Vec::new();
+    let mut rounds = vec![Vec::new(); NAMED_MAX];
     for (place, account) in theirs.iter().enumerate() {
         let Some(problem) = here(bridge, from, &account.names) else { continue };
         let times = named.entry(problem.clone()).or_default();
-        *times += 1;
-        if *times <= NAMED_MAX {
-            asked.push((place, problem, account));
+        if let Some(round) = rounds.get_mut(*times) {
+            round.push((place, problem, account));
         }
+        *times += 1;
     }
     let mut answers = vec![None; theirs.len()];
-    for part in asked.chunks(PART_PROBLEMS) {
+    for part in rounds.iter().flat_map(|round| round.chunks(PART_PROBLEMS)) {
         let (problems, accounts) = part.iter().map(|(_, problem, account)| (problem.clone(), *account)).unzip();
         for ((place, ..), answer) in part.iter().zip(answer(bridge, from, problems, accounts).await?) {
             if let Some(at) = answers.get_mut(*place) {
@@ -93,7 +100,7 @@ async fn answer(
         }
         let view = side.view(bridge, from);
         let (account, lacks) = (view.account(&digests), view.lacks(theirs, &digests));
-        let (problem, missing) = (side.ledger.problem(), &lacks.all());
+        let (problem, missing) = (side.ledger.problem(), &lacks);
         bridge.observer.event(&Event::LostHere { peer: from, problem, missing });
         Some(Answered { account, lacks })
     });
