@@ -87,12 +87,11 @@ pub fn lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, entries
     compared.map(|(_, work)| work).collect()
 }
 
-/// Whether the answer may tell that the row carries the very text. A peer that may not see it, though it had the entry before
-/// somebody edited it here, would otherwise find out a text by guessing digests; with the body sent, right and wrong are
-/// answered alike.
+/// Whether the answer may tell that the row carries the very text. A peer that neither has the entry nor may see it
+/// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike.
 fn may_compare(ledger: &Ledger, deliverer: &Deliverer<'_>, row: &Row, entry: &Entry) -> bool {
     let is_back = || entry.origin.site != *ledger.site() || deliverer.repair.names(ledger.problem(), entry);
-    row.open || (entry.text.is_some() && is_back())
+    row.open || ledger.holds(deliverer.from, row.work) || (entry.text.is_some() && is_back())
 }
 
 /// What each of `entries` is. `texts` has the digests of the rows that [`lookups`] named.
