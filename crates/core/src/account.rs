@@ -127,13 +127,13 @@ impl View<'_> {
 
     /// What of the peer's account this site lacks. A row that the peer may not be told of answers as one that is not here.
     pub fn lacks(&self, theirs: &Account, digests: &BTreeMap<WorkId, Digest>) -> Missing {
-        let mut known = self.gone();
+        let gone = self.gone();
+        let mut known = gone.clone();
         let told = self.rows.iter().filter(|row| self.tells(row));
         told.for_each(|row| known.insert(&self.ledger.origin(row.work)));
         let mut origins = theirs.exchanged.clone();
         origins.subtract(&known);
 
-        let gone = self.gone();
         let has = |text: &Text| {
             // A row that may not leave answers to every text alike, or the peer could guess what it says now.
             let same = |row: &Row| self.tells(row) && (!row.open || digests.get(&row.work) == Some(&text.digest));

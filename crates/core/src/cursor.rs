@@ -3,6 +3,7 @@
 
 use crate::id::ProblemId;
 use crate::seal::{KEY_BYTES, Keyring};
+use crate::value::{hex, unhex};
 
 /// The purpose of the key.
 const CONTEXT: &str = "landbridge 2026-11-26 cursor of a comparison";
@@ -12,21 +13,19 @@ const BLOCK_BYTES: usize = 32;
 /// In no text.
 const PADDING: u8 = 0xff;
 
-/// The cursor behind `problem`, in hexadecimal digits.
+/// The cursor behind `problem`, as bytes travel.
 pub fn seal(keys: &Keyring, problem: &ProblemId) -> String {
     let Some(key) = keys.derive(CONTEXT).into_iter().next() else { return String::new() };
     let mut bytes = problem.as_str().as_bytes().to_vec();
     bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), PADDING);
     let tag = tag(&key, &bytes);
     mask(&key, &tag, &mut bytes);
-    tag.iter().chain(&bytes).map(|byte| format!("{byte:02x}")).collect()
+    hex(&[&tag, &bytes[..]].concat())
 }
 
 /// The problem that a cursor was made of; nothing where it is none of ours.
 pub fn open(keys: &Keyring, cursor: &str) -> Option<ProblemId> {
-    let digits = cursor.len().is_multiple_of(2) && cursor.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let byte = |at| u8::from_str_radix(cursor.get(at..at + 2)?, 16).ok();
-    let bytes: Vec<u8> = (0..cursor.len()).step_by(2).map(byte).collect::<Option<_>>().filter(|_| digits)?;
+    let bytes = unhex(cursor)?;
     let (claimed, sealed) = bytes.split_first_chunk::<TAG_BYTES>()?;
     keys.derive(CONTEXT).into_iter().find_map(|key| {
         let mut bytes = sealed.to_vec();
@@ -77,7 +76,7 @@ mod tests {
             prop_assert_eq!(open(&keys(2).led_by(&keys(3)).led_by(&keys(1)), &cursor), Some(problem));
             prop_assert_eq!(open(&keys(2), &cursor), None);
             let mut bytes = cursor.into_bytes();
-            let at = flipped % bytes.len();
+            let at = 2 + flipped % (bytes.len() - 2);
             bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
             prop_assert_eq!(open(&keys(1), &String::from_utf8(bytes).unwrap()), None);
         }

@@ -49,16 +49,15 @@ impl Repair {
 
     /// Whether this entry of the problem is one that is lacking, by its number or its text.
     fn names(&self, problem: &ProblemId, entry: &Entry) -> bool {
-        self.takes(problem, entry, false)
+        let by_number = |missing: &Missing| missing.origins.contains(&entry.origin);
+        self.lacking.get(problem).is_some_and(by_number) || self.names_text(problem, entry)
     }
 
-    /// The same; where `beside` another text of it, by its text alone: one number that is lacking is one entry.
-    fn takes(&self, problem: &ProblemId, entry: &Entry, beside: bool) -> bool {
-        self.lacking.get(problem).is_some_and(|missing| {
-            let text = || Some(Text { origin: entry.origin.clone(), digest: entry.digest()? });
-            let is_text = || text().is_some_and(|text| missing.texts.binary_search(&text).is_ok());
-            (!beside && missing.origins.contains(&entry.origin)) || is_text()
-        })
+    /// The same by its text alone: one number that is lacking is one entry.
+    fn names_text(&self, problem: &ProblemId, entry: &Entry) -> bool {
+        let text = || Some(Text { origin: entry.origin.clone(), digest: entry.digest()? });
+        let by_text = |missing: &Missing| text().is_some_and(|text| missing.texts.binary_search(&text).is_ok());
+        self.lacking.get(problem).is_some_and(by_text)
     }
 }
 
@@ -115,11 +114,7 @@ pub fn judge(
         if let Place::Same(row) = place {
             return Verdict::Known(row);
         }
-        // What this site wrote itself is taken back only where a repair names it; beside what is here, by its text.
-        let is_seen = |row: WorkId| here(rows, row).is_some_and(|there| there.open || ledger.is_named(row));
-        let is_beside = ledger.rows_of(&entry.origin).into_iter().any(is_seen);
-        let is_back = || deliverer.repair.takes(ledger.problem(), entry, is_beside);
-        if entry.origin.site == *scribe.site() && !is_back() {
+        if entry.origin.site == *scribe.site() && !is_taken_back(ledger, rows, deliverer.repair, entry) {
             return Verdict::Refused(Refusal::of(Code::NotAllowed));
         }
         body_missing |= entry.text.is_none();
@@ -130,6 +125,16 @@ pub fn judge(
         }
     };
     entries.iter().map(verdict).collect()
+}
+
+/// Whether what this site wrote itself is taken back: only where a repair names it, and beside another text of it that the
+/// sender knows of only by its text.
+fn is_taken_back(ledger: &Ledger, rows: &[Row], repair: &Repair, entry: &Entry) -> bool {
+    let is_known = |row: WorkId| here(rows, row).is_some_and(|there| there.open || ledger.is_named(row));
+    match ledger.rows_of(&entry.origin).into_iter().any(is_known) {
+        true => repair.names_text(ledger.problem(), entry),
+        false => repair.names(ledger.problem(), entry),
+    }
 }
 
 enum Place {

@@ -166,14 +166,20 @@ async fn wait_for_receipts(bridge: &Bridge, line: &Line, deliveries: &[Delivery]
 struct Flight<'a> {
     line: &'a Line,
     problems: Vec<ProblemId>,
-    /// When it was recorded to leave, as far as it was: it then counts as handed out without a receipt.
-    recorded: Option<Duration>,
+    /// Since when it may have been handed out, and recorded: it then counts as handed out without a receipt.
+    handed_out: Option<Duration>,
+}
+
+impl<'a> Flight<'a> {
+    fn of(line: &'a Line, outgoing: &Outgoing) -> Self {
+        Self { line, problems: outgoing.rows().map(|(problem, _)| problem.clone()).collect(), handed_out: None }
+    }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let problems = std::mem::take(&mut self.problems);
-        match self.recorded {
+        match self.handed_out {
             Some(at) => self.line.unreceipted(problems, at),
             None => self.line.put_back(problems),
         }
@@ -195,7 +201,7 @@ async fn next_batch(
             line.outbox().page(swept.into_iter().map(|s| s.problem).collect());
             continue;
         }
-        let mut flight = Flight { line, problems: due.keys().cloned().collect(), recorded: None };
+        let mut flight = Flight { line, problems: due.keys().cloned().collect(), handed_out: None };
         let entries_max = line.entries_max.load(Ordering::Relaxed);
         let mut outgoing = prepare(bridge, &line.peer, entries_max, due).await?;
         let sent: BTreeSet<_> = outgoing.rows().map(|(problem, _)| problem.clone()).collect();
@@ -223,7 +229,7 @@ pub async fn deliver_once(bridge: &Bridge, line: &Line, peer: &dyn Peer, clock: 
     let Some(outgoing) = next_batch(bridge, line, bridge.limits.batch_problems_max, clock).await? else {
         return Ok(false);
     };
-    let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect(), recorded: None };
+    let mut flight = Flight::of(line, &outgoing);
     let push = Push {
         wire: WIRE,
         from: bridge.site().clone(),
@@ -445,13 +451,15 @@ impl Answering {
         outgoing: Outgoing,
         superseded: impl Fn() -> bool,
     ) -> Result<Deliveries, ServeError> {
-        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect(), recorded: None };
+        let mut flight = Flight::of(line, &outgoing);
         if superseded() {
             return Ok(Deliveries::new(vec![]));
         }
-        flight.recorded = Some(self.clock.now());
+        flight.handed_out = Some(self.clock.now());
         let recorded = let_go(&self.bridge, &line.peer, Way::Pull, &outgoing).await;
         let deliveries = recorded.map_err(|error| {
+            // Nothing left, and it goes at once when it can be recorded.
+            flight.handed_out = None;
             self.bridge.observer.event(&Event::NotRecorded { peer: &line.peer, error: &error, pause: Duration::ZERO });
             ServeError::NothingLeaves
         })?;
@@ -467,9 +475,9 @@ impl Answering {
     /// Marks what the receipts for the last answer say; an answer without receipts is free again.
     async fn settle_last(&self, line: &Line, pull: &Pull) -> Result<(), ServeError> {
         let Some((batch, outgoing)) = line.handed_out().take() else { return Ok(()) };
-        let mut flight = Flight { line, problems: outgoing.rows().map(|(p, _)| p.clone()).collect(), recorded: None };
+        let mut flight = Flight::of(line, &outgoing);
         if pull.batch != Some(batch) {
-            flight.recorded = Some(self.clock.now());
+            flight.handed_out = Some(self.clock.now());
             return Ok(());
         }
         if pull.receipts.len() != outgoing.deliveries.len() {

@@ -47,6 +47,13 @@ pub struct Finding {
     pub found: Found,
 }
 
+impl Finding {
+    /// Whether entries are lacking at either site, whatever else differs.
+    pub fn is_lacking(&self) -> bool {
+        matches!(&self.found, Found::Lacking { there, here } if !there.is_complete() || !here.is_complete())
+    }
+}
+
 /// How a problem differs between two sites.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
@@ -191,11 +198,11 @@ async fn differing(
     findings: &mut Vec<Finding>,
 ) -> Result<(Vec<ProblemId>, usize), StoreError> {
     let here = beliefs.problems.iter().map(|believed| (here(bridge, name, &believed.names), believed));
-    let (mut problems, mut theirs) = (Vec::new(), Vec::new());
+    let (mut problems, mut theirs, mut of_page) = (Vec::new(), Vec::new(), HashSet::new());
     for (problem, believed) in here {
-        // Of a problem that is linked with none here, nothing here is missing.
+        // Of a problem that is linked with none here, nothing here is missing. One that is named again is not read again.
         let Some(problem) = problem else { continue };
-        if !named.contains(&key(&problem)) {
+        if !named.contains(&key(&problem)) && of_page.insert(key(&problem)) {
             problems.push(problem);
             theirs.push(believed);
         }

@@ -140,11 +140,11 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
         }
         return Ok(if found.is_empty() { Exit::Done } else { Exit::Person });
     }
-    let is_repairable = |finding: &Finding| match &finding.found {
-        Found::Lacking { there, here } => args.texts || !there.is_complete() || !here.is_complete(),
-        Found::Unseen { .. } | Found::LinkLost { .. } => true,
+    let has_other_texts_alone = |finding: &Finding| match &finding.found {
+        Found::Lacking { .. } => !args.texts && !finding.is_lacking(),
+        Found::Unseen { .. } | Found::LinkLost { .. } => false,
     };
-    if !found.iter().any(is_repairable) {
+    if found.iter().all(has_other_texts_alone) {
         let what = format!(
             "Nothing is lacking here or at {name}. What has another text may have been edited; if these are \
              two entries under one number, `repair --texts` brings both to both."
@@ -248,7 +248,7 @@ async fn send_again(
     let told = tell_lost(&site.bridge, name, peer, &here, false).await;
     let told = told.map_err(|failure| failed(name, failure))?;
     let rows_back = sum(&told);
-    if lock::is_running(&site.config.path) && bridge.is_none() {
+    if bridge.is_none() {
         // What the peer refused before its operator repaired, too, waits for a word.
         let retry = Wish::Retry(Some(name.clone()));
         if let Err(e) = site.cache.wish(&retry, None) {
@@ -274,18 +274,15 @@ async fn wait_until_all_came(
     (here, there): (&[(Loss, u64)], &[Loss]),
 ) -> Result<(Vec<Shown>, u64), Failure> {
     let bar = render::progress("problems repaired", Some(problems.len() as u64));
-    let (mut fewest, mut since) = (u64::MAX, Instant::now());
+    let mut progress = Progress::new(args.wait);
     let (left, coming) = loop {
         // What is recorded as lost is in no account, so that both agree before anything has come.
         let coming = on_their_way(&site.bridge, name, here, there).await?;
         let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
-        let repairable = left.iter().map(entries).filter(|left| *left > 0).count();
         bar.set_position(problems.len().saturating_sub(left.len()) as u64);
         // What the peer says ends the wait, and never prolongs it.
-        if coming < fewest {
-            (fewest, since) = (coming, Instant::now());
-        }
-        if (repairable == 0 && coming == 0) || since.elapsed() >= Duration::from_secs(args.wait) {
+        let is_over = progress.is_over(coming);
+        if is_over || (coming == 0 && !left.iter().any(Finding::is_lacking)) {
             break (left, coming);
         }
         tokio::time::sleep(LOOK).await;
@@ -294,10 +291,24 @@ async fn wait_until_all_came(
     Ok((left.iter().map(|finding| Shown::of(name, finding)).collect(), coming))
 }
 
-fn entries(finding: &Finding) -> u64 {
-    match &finding.found {
-        Found::Lacking { there, here } => there.all().len().saturating_add(here.all().len()),
-        Found::Unseen { .. } | Found::LinkLost { .. } => 0,
+/// Whether anything comes still.
+struct Progress {
+    fewest: u64,
+    since: Instant,
+    wait: Duration,
+}
+
+impl Progress {
+    fn new(wait_seconds: u64) -> Self {
+        Self { fewest: u64::MAX, since: Instant::now(), wait: Duration::from_secs(wait_seconds) }
+    }
+
+    /// Whether nothing has come for long, now that so many are left.
+    fn is_over(&mut self, left: u64) -> bool {
+        if left < self.fewest {
+            (self.fewest, self.since) = (left, Instant::now());
+        }
+        self.since.elapsed() >= self.wait
     }
 }
 
@@ -374,13 +385,10 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     );
     say(&screen.prose(&text))?;
     let here: Vec<_> = here.iter().map(|loss| (loss.clone(), loss.1.all().len())).collect();
-    let (mut fewest, mut since) = (u64::MAX, Instant::now());
+    let mut progress = Progress::new(args.wait);
     let left = loop {
         let left = on_their_way(&site.bridge, name, &here, &there).await?;
-        if left < fewest {
-            (fewest, since) = (left, Instant::now());
-        }
-        if left == 0 || since.elapsed() >= Duration::from_secs(args.wait) {
+        if progress.is_over(left) || left == 0 {
             break left;
         }
         tokio::time::sleep(LOOK).await;
