@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use landbridge_core::SiteName;
-use landbridge_flow::exchange::{Answering, Line, deliver, fetch};
+use landbridge_flow::exchange::{Answering, deliver, fetch};
+use landbridge_flow::line::Line;
 use landbridge_flow::ports::Clock;
 use landbridge_flow::watch::watch;
 use landbridge_http::guests::Guests;

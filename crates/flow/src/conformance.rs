@@ -15,7 +15,8 @@ use landbridge_core::{Keyring, ProblemId, Scribe, SiteName, WorkId};
 
 use crate::bridge::{Bridge, PeerPolicy, Unobserved, shards};
 use crate::error::{PeerError, StoreError};
-use crate::exchange::{Line, deliver_once};
+use crate::exchange::deliver_once;
+use crate::line::Line;
 use crate::ports::{Append, Clock, Kind, Mode, Peer, Store, Txn};
 
 /// A fresh and empty table of one store, and the application beside it. The table refuses texts with `POISON` in

@@ -13,7 +13,7 @@ use landbridge_core::Digest;
 
 use crate::bridge::{Bridge, Event};
 use crate::error::StoreError;
-use crate::exchange::Line;
+use crate::line::Line;
 use crate::pace::Backoff;
 use crate::pairing::learn_links;
 use crate::ports::{Clock, Swept};
