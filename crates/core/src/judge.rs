@@ -87,7 +87,9 @@ pub fn lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, entries
 }
 
 /// Whether the answer may tell that the row carries the very text. A peer that neither has the entry nor may see it
-/// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike.
+/// would otherwise find out a text by guessing digests; with the body sent, right and wrong are answered alike. A row that it
+/// holds counts though it is internal by now: a sender whose receipts were lost is known by what it sends once more
+/// ([`crate::pairing::is_remembered`]), and would be refused for ever (simulator seed 290).
 fn may_compare(ledger: &Ledger, deliverer: &Deliverer<'_>, row: &Row, entry: &Entry) -> bool {
     let is_back = || entry.origin.site != *ledger.site() || deliverer.repair.names(ledger.problem(), entry);
     row.open || ledger.holds(deliverer.from, row.work) || (entry.text.is_some() && is_back())

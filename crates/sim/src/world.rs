@@ -534,8 +534,8 @@ mod tests {
     #[test]
     fn seeds_that_once_broke_an_invariant_keep_it() {
         // An answer that overtook the receipt which links a new ticket; one number with another text at each site after two
-        // restores, where all origins agree.
-        for plan in [Plan::new(4414), Plan::restored(766)] {
+        // restores, where all origins agree; a sender whose receipts were lost, and whose entry is internal here by now.
+        for plan in [Plan::new(4414), Plan::restored(766), Plan::new(290)] {
             let seed = plan.seed;
             if let Err(violation) = run(plan, Wrong::NOTHING) {
                 panic!("seed {seed}: {violation}");
