@@ -200,6 +200,39 @@ fn one_number_with_another_text_at_each_site_is_found_and_an_operator_says_what_
 }
 
 #[test]
+fn what_an_operator_says_was_edited_is_no_difference_until_it_is_edited_again() {
+    for pair in pairs("edited") {
+        let (_one, _n) = pair.start();
+        pair.one.append("ABC", &["a wrod"]);
+        pair.n.append("XYZ", &["kept"]);
+        pair.wait_until_in_step();
+        pair.one.edit("ABC", 1, "a word");
+        for verb in [&["verify"][..], &["repair", "--peer", "N", "--yes"]] {
+            pair.one.run(verb).ends(PERSON);
+        }
+
+        let said = pair.one.run(&["verify", "--acknowledge"]).ends(DONE).out;
+        assert!(said.contains("Acknowledged as edited: 1 entry"), "{said}");
+        for verb in [&["verify"][..], &["verify", "--peer", "N", "ABC"], &["repair", "--peer", "N", "--yes"]] {
+            pair.one.run(verb).ends(DONE);
+        }
+        let seen = pair.one.run(&["verify", "--json"]).ends(DONE).json();
+        assert_eq!((&seen[0]["edits_seen"], &seen[0]["findings"]), (&json!(1), &json!([])), "{seen}");
+        // Each site has its own operator.
+        pair.n.run(&["verify"]).ends(PERSON);
+
+        // What was seen is neither another edit, nor a loss.
+        pair.one.edit("ABC", 1, "another word");
+        pair.one.run(&["verify"]).ends(PERSON);
+        pair.one.run(&["verify", "--acknowledge", "--peer", "N", "ABC"]).ends(DONE);
+        purge(&pair.n, "XYZ");
+        let seen = pair.one.run(&["verify", "--json"]).ends(PERSON).json();
+        assert_eq!((&seen[0]["edits_seen"], &seen[0]["findings"][0]["problem"]), (&json!(1), &json!("XYZ")), "{seen}");
+        pair.one.run(&["repair", "--peer", "N", "--texts", "--dry-run"]).ends(PERSON);
+    }
+}
+
+#[test]
 fn what_was_purged_on_purpose_does_not_come_back() {
     for pair in pairs("purged") {
         let (_one, _n) = pair.start();

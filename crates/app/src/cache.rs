@@ -12,7 +12,7 @@ mod learnt;
 mod wishes;
 mod write;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use landbridge_core::message::{Refusal, Text};
-use landbridge_core::{IdSet, Origin, OriginSet, ProblemId, SiteName, WorkId};
+use landbridge_core::{Digest, IdSet, Origin, OriginSet, ProblemId, SiteName, WorkId};
 use landbridge_flow::{Event, Observer, RecordError, Violation};
 use landbridge_http::certificate::day;
 use landbridge_http::{Certificate, Distrust, Witness};
@@ -253,6 +253,17 @@ impl Cache {
         not_kept: impl IntoIterator<Item = (&'a SiteName, Trouble, u64)>,
     ) -> rusqlite::Result<()> {
         wishes::acknowledge(&self.path, seen, differs, not_kept)
+    }
+
+    /// An operator has said that these entries, which have another text at `peer`, were edited. `only`: the problems that were
+    /// compared, or all where it is empty.
+    pub fn acknowledge_edits<'a>(
+        &self,
+        peer: &SiteName,
+        only: &[ProblemId],
+        edits: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, &'a BTreeSet<Digest>)>,
+    ) -> rusqlite::Result<()> {
+        wishes::acknowledge_edits(&self.path, peer, only, edits)
     }
 
     /// The configuration was read again, for a wish or without one; `faults` kept it from being used.

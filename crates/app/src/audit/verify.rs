@@ -81,6 +81,15 @@ pub struct TornPlace {
     pub said_by: Option<u64>,
 }
 
+/// A file that was begun by an operator's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accepted {
+    /// The number of its first line.
+    pub seq: u64,
+    /// What was wrong with the former one, as that line says.
+    pub why: String,
+}
+
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -115,7 +124,7 @@ pub struct Report {
     /// Heads that were asked for and are there.
     pub heads_met: u64,
     /// Where somebody began a file by an operator's word, behind a line that could not be checked.
-    pub accepted: Vec<u64>,
+    pub accepted: Vec<Accepted>,
     /// The first line that is wrong; nothing where all is as it was written.
     pub wrong: Option<Wrong>,
 }
@@ -351,8 +360,8 @@ impl<'k> Verifier<'k> {
             }
             What::Begin { accepted, .. } => {
                 self.end_batch();
-                if accepted.is_some() && self.report.accepted.len() < NAMED_MAX {
-                    self.report.accepted.push(read.head.seq);
+                if let Some(why) = accepted.as_ref().filter(|_| self.report.accepted.len() < NAMED_MAX) {
+                    self.report.accepted.push(Accepted { seq: read.head.seq, why: why.clone() });
                 }
             }
             What::Again(_) => {

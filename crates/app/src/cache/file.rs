@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The form of the file. Another form is no cache of ours and is begun anew.
-pub(super) const VERSION: i64 = 6;
+pub(super) const VERSION: i64 = 7;
 /// How long another process is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 /// How long until it is tried again.
@@ -39,6 +39,9 @@ create table if not exists violation (
   first integer not null, last integer not null, detail text not null, primary key (peer, kind));
 create table if not exists differs_seen (
   problem text not null, origin text not null, rows text not null, primary key (problem, origin));
+create table if not exists edits_seen (
+  peer text not null, problem text not null, origin text not null, texts text not null,
+  primary key (peer, problem, origin));
 create table if not exists unrecorded (why text not null);
 create table if not exists record_head (one integer primary key, seq integer not null, hash text not null);
 create table if not exists certificate (

@@ -1,10 +1,10 @@
 //! What is in the cache, as it is read for `status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use landbridge_core::message::{Missing, Text};
-use landbridge_core::{Origin, OriginSet, ProblemId, SiteName};
+use landbridge_core::{Digest, Origin, OriginSet, ProblemId, SiteName};
 use landbridge_flow::Violation;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::Serialize;
@@ -30,6 +30,9 @@ pub struct Learnt {
     pub withheld: Vec<Withheld>,
     /// Entries with more than one text that an operator has seen, and the rows that they had then.
     pub differs_seen: BTreeMap<(ProblemId, Origin), Vec<i64>>,
+    /// Entries of which an operator has said that they were edited at one site, by the peer that has another text: the texts
+    /// that the two had then.
+    pub edits_seen: BTreeMap<(SiteName, ProblemId, Origin), BTreeSet<Digest>>,
     /// Why what was to leave could last not be recorded, unless it could since.
     pub unrecorded: Option<String>,
     /// What was done against the protocol or the limits.
@@ -222,6 +225,13 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
         differs_seen: all(&txn, "select problem, origin, rows from differs_seen", |r| {
             let rows: String = r.get(2)?;
             Ok(((parsed(r, 0)?, parsed(r, 1)?), rows.split(' ').filter_map(|row| row.parse().ok()).collect()))
+        })?
+        .into_iter()
+        .collect(),
+        edits_seen: all(&txn, "select peer, problem, origin, texts from edits_seen", |r| {
+            let texts: String = r.get(3)?;
+            let texts = texts.split(' ').filter_map(|text| text.parse().ok()).collect();
+            Ok(((parsed(r, 0)?, parsed(r, 1)?, parsed(r, 2)?), texts))
         })?
         .into_iter()
         .collect(),

@@ -1,8 +1,9 @@
 //! Wishes of an operator to a running bridge, by way of the file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use landbridge_core::{Origin, ProblemId, SiteName};
+use landbridge_core::{Digest, Origin, ProblemId, SiteName};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::bounds::Trouble;
@@ -66,6 +67,31 @@ pub(super) fn acknowledge<'a>(
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let delete = "delete from not_kept where peer = ?1 and what = ?2 and count = ?3";
         txn.execute(delete, params![peer.as_str(), trouble.word(), count])?;
+    }
+    txn.commit()
+}
+
+/// Of these entries with another text at `peer` a person has said that they were edited. `only`: the problems that were
+/// compared; all where it is empty, and then nothing older is kept.
+pub(super) fn acknowledge_edits<'a>(
+    path: &Path,
+    peer: &SiteName,
+    only: &[ProblemId],
+    edits: impl IntoIterator<Item = (&'a ProblemId, &'a Origin, &'a BTreeSet<Digest>)>,
+) -> rusqlite::Result<()> {
+    let mut connection = open(path, BUSY_FOR_A_PERSON)?;
+    let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if only.is_empty() {
+        txn.execute("delete from edits_seen where peer = ?1", [peer.as_str()])?;
+    }
+    for problem in only {
+        let former = "delete from edits_seen where peer = ?1 and problem = ?2";
+        txn.prepare_cached(former)?.execute([peer.as_str(), problem.as_str()])?;
+    }
+    for (problem, origin, texts) in edits {
+        let texts: Vec<_> = texts.iter().map(Digest::to_string).collect();
+        txn.prepare_cached("insert or replace into edits_seen (peer, problem, origin, texts) values (?1, ?2, ?3, ?4)")?
+            .execute(params![peer.as_str(), problem.as_str(), origin.to_string(), texts.join(" ")])?;
     }
     txn.commit()
 }

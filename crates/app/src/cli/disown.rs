@@ -5,7 +5,7 @@ use landbridge_core::{ProblemId, WorkId};
 use landbridge_flow::operator;
 
 use super::Context;
-use super::history::shell_word;
+use super::history::{must_be_here, shell_word};
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::render;
@@ -27,7 +27,7 @@ use crate::site::Site;
 #[command(after_long_help = "\
 Exit status:
   0  done
-  2  the row is no marker that fails to verify
+  2  there is no such problem, or the row is no marker that fails to verify
   6  done, and the problem stays suspended by other rows
 
 Example:
@@ -45,6 +45,7 @@ pub async fn run(args: &DisownArgs, context: &Context) -> Result<Exit, Failure> 
     let _shared = lock::shared(&context.config)?;
     let site = Site::open(&context.config).await?;
     let DisownArgs { problem, row } = args;
+    must_be_here(&site, std::slice::from_ref(problem)).await?;
     operator::disown(&site.bridge, problem, *row).await?;
     let survey = landbridge_flow::survey::survey(&site.bridge, std::slice::from_ref(problem), None).await?;
     let left: Vec<_> = survey.suspended.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Context;
 use super::adopt::agreed;
 use super::history::must_be_here;
-use super::verify::{Shown, failed, findings, table};
+use super::verify::{Shown, failed, findings, leave_out_edits, table};
 use crate::cache::{Lost, Wish};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure};
@@ -129,7 +129,10 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
     let (name, screen) = (&args.peer, context.screen);
     let Some(dialled) = site.dial(peer, None)? else { return from_afar(args, &site, screen).await };
     let dialled = Patient(dialled);
-    let found = findings(&site, name, &dialled, &args.problems, true).await?;
+    let mut found = findings(&site, name, &dialled, &args.problems, true).await?;
+    if !args.texts {
+        leave_out_edits(&site, name, &mut found);
+    }
     let shown: Vec<_> = found.iter().map(|finding| Shown::of(name, finding)).collect();
     if !args.json {
         say(&differences(name, &shown, screen))?;
@@ -137,6 +140,8 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
     if found.is_empty() || args.dry_run {
         if args.json {
             say(&json(&Summary { left: shown, ..Summary::default() })?)?;
+        } else if !found.is_empty() {
+            say(&screen.prose(&would_be_done(args, &found, site.bridge.is_linked())))?;
         }
         return Ok(if found.is_empty() { Exit::Done } else { Exit::Person });
     }
@@ -213,6 +218,25 @@ async fn accept(site: &Site, name: &SiteName, peer: &dyn Compares, found: &[Find
     Ok(Summary { rows_again, rows_back, on_their_way: 0, accepted: true, left })
 }
 
+/// What `--dry-run` leaves undone.
+fn would_be_done(args: &RepairArgs, found: &[Finding], linked: bool) -> String {
+    let entries = |losses: &[Loss]| {
+        let entries = losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add);
+        count(entries, "entry")
+    };
+    let here = entries(&lost_here(found, args.texts));
+    let name = &args.peer;
+    if args.accept {
+        let there: Vec<_> = found.iter().map(|f| (f.problem.clone(), all_lost_there(f, linked))).collect();
+        let there = entries(&there);
+        return format!(
+            "Nothing was done. It would be recorded that the loss of {there} at {name} and of {here} here is meant."
+        );
+    }
+    let there = entries(&lost_there(found, args.texts));
+    format!("Nothing was done. {there} would be sent again to {name}, and {here} fetched back from it.")
+}
+
 /// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose. Not where sites number
 /// differently: its number may be another ticket's there by now, and that nothing was exchanged would link the two.
 fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
@@ -278,7 +302,10 @@ async fn wait_until_all_came(
     let (left, coming) = loop {
         // What is recorded as lost is in no account, so that both agree before anything has come.
         let coming = on_their_way(&site.bridge, name, here, there).await?;
-        let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
+        let mut left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
+        if !args.texts {
+            leave_out_edits(site, name, &mut left);
+        }
         bar.set_position(problems.len().saturating_sub(left.len()) as u64);
         // What the peer says ends the wait, and never prolongs it.
         let is_over = progress.is_over(coming);
@@ -318,7 +345,8 @@ async fn still_differing(
     peer: &dyn Compares,
     problems: &[ProblemId],
 ) -> Result<Vec<Shown>, Failure> {
-    let left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
+    let mut left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
+    leave_out_edits(site, name, &mut left);
     // What is gone there for good is no longer counted here, and that is all there is to it.
     let is_open = |finding: &&Finding| !matches!(&finding.found, Found::Unseen { exchanged } if exchanged.is_empty());
     Ok(left.iter().filter(is_open).map(|finding| Shown::of(name, finding)).collect())
@@ -423,7 +451,11 @@ fn sentence(name: &SiteName, summary: &Summary) -> String {
     let done = if summary.accepted {
         format!("Recorded as meant: {again} that {name} lost, and {back} that this site lost.")
     } else {
-        format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again.")
+        match (summary.rows_again, summary.rows_back) {
+            (_, 0) => format!("{again} recorded as lost at {name}, to be sent again."),
+            (0, _) => format!("{name} sends {back} again."),
+            _ => format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again."),
+        }
     };
     let open = match (summary.left.len() as u64, summary.on_their_way) {
         (0, 0) => return format!("{done} Both agree now."),

@@ -1,9 +1,9 @@
 //! `landbridge verify`: compares what this site and its peers hold. Also what `repair` shows before it changes anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
-use landbridge_core::{OriginSet, ProblemId, SiteName};
+use landbridge_core::{Digest, Origin, OriginSet, ProblemId, SiteName};
 use landbridge_flow::exchange;
 use landbridge_flow::ports::Compares;
 use landbridge_flow::verify::{Finding, Found, compare, verify};
@@ -33,7 +33,8 @@ const LISTED_MAX: usize = 100;
 /// *Other text*: both sites have the entry, each with another text. Either it was edited at one of them, since edits do not
 /// travel; or its number was given out again after a restore, before the other site was restored too, and each lacks what
 /// the other has. Only a person can tell; `repair --texts` brings both texts to both. For this all texts that were exchanged
-/// are read, here and there; where edits are common, or the histories are long, --without-texts leaves it out.
+/// are read, here and there; where the histories are long, --without-texts leaves it out. What was edited is named until
+/// `landbridge verify --acknowledge` says so.
 ///
 /// Peers that dial this site are compared from their end. The peer's bridge has to run.
 #[derive(Debug, Args)]
@@ -59,6 +60,12 @@ pub struct VerifyArgs {
     /// Compare origins alone, and read no texts
     #[arg(long, conflicts_with = "problems")]
     without_texts: bool,
+    /// Say that every other text that is found was edited, and may stay as it is
+    ///
+    /// `verify` and `repair` name it no more, unless one of the two texts changes again. `repair --texts` does. Kept in the cache
+    /// beside the configuration. What is lacking stays lacking.
+    #[arg(long, conflicts_with = "without_texts")]
+    acknowledge: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -70,6 +77,8 @@ struct Outcome {
     peer: SiteName,
     state: State,
     findings: Vec<Shown>,
+    /// Entries with another text that were acknowledged as edits, and are not among the findings.
+    edits_seen: u64,
     error: Option<String>,
 }
 
@@ -122,7 +131,10 @@ impl Shown {
                 there.differing.iter().chain(&here.differing).for_each(|text| differing.insert(&text.origin));
                 shown.other_text = ranges(differing);
                 let another = there.texts.iter().chain(&here.texts).next();
-                shown.remark = another.map(|text| format!("of {} a text is missing that the other has", text.origin));
+                shown.remark = another.map(|text| {
+                    let origin = &text.origin;
+                    format!("a text of {origin} is not known at the other site: its number has another there, or its marker is gone")
+                });
             }
             Found::Unseen { exchanged } => {
                 shown.lost_there = ranges(exchanged.clone());
@@ -159,7 +171,8 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
     }
     let mut outcomes = Vec::new();
     for peer in site.config.peers.iter().filter(|peer| args.peer.as_ref().is_none_or(|only| *only == peer.name)) {
-        let mut outcome = Outcome { peer: peer.name.clone(), state: State::Paused, findings: vec![], error: None };
+        let mut outcome =
+            Outcome { peer: peer.name.clone(), state: State::Paused, findings: vec![], edits_seen: 0, error: None };
         if !peer.paused {
             match site.dial(peer, None)? {
                 None => {
@@ -168,7 +181,11 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
                 }
                 Some(dialled) => {
                     match findings(&site, &peer.name, &Patient(dialled), &args.problems, !args.without_texts).await {
-                        Ok(found) => {
+                        Ok(mut found) => {
+                            if args.acknowledge {
+                                acknowledge(&site, &peer.name, &args.problems, &found)?;
+                            }
+                            outcome.edits_seen = leave_out_edits(&site, &peer.name, &mut found);
                             outcome.state = if found.is_empty() { State::Agrees } else { State::Differs };
                             outcome.findings = found.iter().map(|finding| Shown::of(&peer.name, finding)).collect();
                         }
@@ -230,6 +247,51 @@ pub async fn findings(
     Ok(found)
 }
 
+/// The entries that have another text at each site, with both.
+fn other_texts(finding: &Finding) -> BTreeMap<&Origin, BTreeSet<Digest>> {
+    let mut texts: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    if let Found::Lacking { there, here } = &finding.found {
+        for text in there.differing.iter().chain(&here.differing) {
+            texts.entry(&text.origin).or_default().insert(text.digest);
+        }
+    }
+    texts
+}
+
+/// The operator says that what has another text was edited.
+fn acknowledge(site: &Site, peer: &SiteName, only: &[ProblemId], found: &[Finding]) -> Result<(), Failure> {
+    let edits: Vec<_> = found.iter().map(|finding| (&finding.problem, other_texts(finding))).collect();
+    let edits = edits.iter().flat_map(|(problem, texts)| texts.iter().map(|(origin, both)| (*problem, *origin, both)));
+    site.cache.acknowledge_edits(peer, only, edits).map_err(|e| {
+        let what = format!("it cannot be noted in {}.cache: {e}", site.config.path.display());
+        Failure::new(Exit::Configuration, what, "give this user the right to write it, or delete it")
+    })
+}
+
+/// Leaves out what an operator has said was edited, as long as both texts are those of then. How many entries that were.
+pub fn leave_out_edits(site: &Site, peer: &SiteName, found: &mut Vec<Finding>) -> u64 {
+    let (seen, mut left_out) = (site.cache.learnt().edits_seen, 0);
+    if seen.is_empty() {
+        return 0;
+    }
+    for finding in found.iter_mut() {
+        let is_seen = |(origin, both): &(&Origin, BTreeSet<Digest>)| {
+            seen.get(&(peer.clone(), finding.problem.clone(), (*origin).clone())) == Some(both)
+        };
+        let edits = other_texts(finding).into_iter().filter(is_seen);
+        let edits: BTreeSet<Origin> = edits.map(|(origin, _)| origin.clone()).collect();
+        if let Found::Lacking { there, here } = &mut finding.found {
+            there.differing.retain(|text| !edits.contains(&text.origin));
+            here.differing.retain(|text| !edits.contains(&text.origin));
+        }
+        left_out += edits.len() as u64;
+    }
+    found.retain(
+        |finding| !matches!(&finding.found, Found::Lacking { there, here } if there.is_empty() && here.is_empty()),
+    );
+    left_out
+}
+
 /// The failure of an exchange with `peer`.
 pub fn failed(peer: &SiteName, failure: exchange::Failure) -> Failure {
     match failure {
@@ -241,7 +303,14 @@ pub fn failed(peer: &SiteName, failure: exchange::Failure) -> Failure {
 
 fn report(outcome: &Outcome, site: &SiteName, with_texts: bool, screen: Screen) -> String {
     let peer = &outcome.peer;
+    let edits = match outcome.edits_seen {
+        0 => String::new(),
+        edits => format!(" Acknowledged as edited: {} with another text.", count(edits, "entry")),
+    };
     match outcome.state {
+        State::Agrees if !edits.is_empty() => {
+            format!("{}{edits}", screen.paint(Tone::Good, &format!("{peer} and this site agree.")))
+        }
         State::Agrees if with_texts => screen.paint(Tone::Good, &format!("{peer} and this site agree.")),
         State::Agrees => screen.paint(Tone::Good, &format!("{peer} and this site agree; texts were not compared.")),
         State::DialsUs => {
@@ -256,11 +325,12 @@ fn report(outcome: &Outcome, site: &SiteName, with_texts: bool, screen: Screen) 
                  --accept it records that the loss is meant."
             );
             let texts = " Where texts differ, look at the entry at both sites (`landbridge history PROBLEM`): an edit may stay \
-                         as it is; what are two entries comes to both with `repair --texts`.";
+                         as it is, and `landbridge verify --acknowledge` says so; what are two entries comes to both with \
+                         `repair --texts`.";
             let is_lacking = outcome.findings.iter().any(Shown::is_lacking);
             let has_texts = outcome.findings.iter().any(|shown| !shown.other_text.is_empty());
             let repair = if is_lacking { &repair } else { "" };
-            let next = format!("Nothing was changed.{repair}{}", if has_texts { texts } else { "" });
+            let next = format!("Nothing was changed.{repair}{}{edits}", if has_texts { texts } else { "" });
             let head = screen.paint(Tone::Strong, &head);
             format!("{head}\n{}\n{}", table(peer, &outcome.findings, screen), screen.prose(&next))
         }

@@ -14,10 +14,10 @@ pub mod table;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::world::Wrong;
-use bounds::Bound;
+use bounds::{Bound, Occasion};
 use properties::Checked;
 use step::{Action, Protocol};
 
@@ -28,7 +28,7 @@ pub struct Findings {
     pub states: usize,
     /// States.
     pub unique: usize,
-    /// The longest of the shortest ways to a state.
+    /// The longest way that was gone: of the shortest ways to each state, where these were looked for.
     pub depth: usize,
     /// How long it took.
     pub time: Duration,
@@ -44,11 +44,21 @@ pub struct Findings {
 
 /// Looks at all states within `bound`, or as far as the first that refutes something. Nothing where a site of the
 /// bound has no valid name.
+///
+/// The small bounds are gone through in breadth, so that what refutes is a shortest run. All states at the edge are in memory
+/// then, whole; of the large ones that is too much, and they are gone through in depth, with a hash for each state.
 pub fn look(bound: Bound, wrong: Wrong, threads: usize) -> Option<Findings> {
     let began = Instant::now();
     let model = Checked::new(Protocol::new(bound, wrong)?);
     let properties = model.properties();
-    let checker = model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
+    Some(match bound.occasion {
+        Occasion::Check => findings(&checker.spawn_bfs().join(), properties, began),
+        Occasion::Soak => findings(&checker.spawn_dfs().join(), properties, began),
+    })
+}
+
+fn findings(checker: &impl Checker<Checked>, properties: Vec<Property<Checked>>, began: Instant) -> Findings {
     let discoveries = checker.discoveries();
     let (mut proved, mut happened, mut refuted, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for property in properties {
@@ -65,7 +75,7 @@ pub fn look(bound: Bound, wrong: Wrong, threads: usize) -> Option<Findings> {
         proved.clear();
         missing.clear();
     }
-    Some(Findings {
+    Findings {
         states: checker.state_count(),
         unique: checker.unique_state_count(),
         depth: checker.max_depth(),
@@ -74,7 +84,7 @@ pub fn look(bound: Bound, wrong: Wrong, threads: usize) -> Option<Findings> {
         happened,
         refuted,
         missing,
-    })
+    }
 }
 
 impl Findings {
@@ -136,5 +146,7 @@ mod tests {
         assert_eq!((findings.proved.len(), findings.happened.len()), (8, 1), "{findings}");
         // The same states come in any order of looking.
         assert_eq!(look(small, Wrong::NOTHING, 2).unwrap().unique, findings.unique);
+        let in_depth = look(Bound { occasion: Occasion::Soak, ..small }, Wrong::NOTHING, 2).unwrap();
+        assert_eq!((in_depth.is_good(), in_depth.unique), (true, findings.unique), "{in_depth}");
     }
 }

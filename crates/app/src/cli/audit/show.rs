@@ -98,6 +98,11 @@ pub fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
         let whom = args.peer.as_ref().map_or(String::new(), |peer| format!(" for {peer}"));
         say(&format!("{} left{whom}. Not checked here: `landbridge audit verify`.", count(shown, "entry")))?;
     }
+    if let (0, Some(peer), Some(config)) = (shown, &args.peer, &config)
+        && config.peers.iter().all(|known| known.name != *peer)
+    {
+        note(&format!("{peer} is no peer of {}", config.path.display()));
+    }
     if unread > 0 {
         note(&format!("{} no lines of a record; see `landbridge audit verify`", are(unread)));
         return Ok(Exit::Person);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::compare::{Compared, Comparison};
 use super::{Context, audit, files, lines, torn_words};
 use crate::audit::chain::{Head, Keys, Line};
-use crate::audit::verify::{Report, Verifier};
+use crate::audit::verify::{Accepted, Report, Verifier};
 use crate::audit::{AuditError, RecordFile};
 use crate::cache::Cache;
 use crate::config::keyfile::load_keys;
@@ -235,8 +235,10 @@ fn words(report: &Report, keys: bool, heads: usize) -> String {
             count(report.not_left, "line")
         );
     }
-    for seq in &report.accepted {
-        text += &format!("Number {seq} begins a file on an operator's word (`audit rotate --accept`).\n");
+    for Accepted { seq, why } in &report.accepted {
+        text += &format!(
+            "Number {seq} begins a file on an operator's word (`audit rotate --accept`), and says why: {why}.\n"
+        );
     }
     if heads > 0 && report.wrong.is_none() {
         text += &format!("It goes on from {}.\n", if heads == 1 { "the head given" } else { "all heads given" });
