@@ -9,38 +9,35 @@
 mod bounds;
 mod file;
 mod learnt;
+mod note;
+mod said;
 mod wishes;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use landbridge_core::message::{Refusal, Text};
-use landbridge_core::{Digest, IdSet, Origin, OriginSet, ProblemId, SiteName, WorkId};
-use landbridge_flow::{Event, Observer, RecordError, Violation};
+use landbridge_core::{Digest, IdSet, Origin, ProblemId, SiteName};
+use landbridge_flow::{Event, Observer, RecordError};
 use landbridge_http::certificate::day;
 use landbridge_http::{Certificate, Distrust, Witness};
 
 use crate::audit::chain::Head;
+use note::{Dropped, Note};
+use said::{Heard, Kind, Said};
 
 pub use bounds::Trouble;
 pub use learnt::{Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
 pub use wishes::{Wish, Wishes};
 
-/// Notes that wait to be written; what comes on top is dropped and counted.
+/// Notes that wait to be written; what comes on top is dropped, and that is noted later.
 const NOTES_MAX: usize = 1 << 16;
-/// Warnings that are remembered, so that each is logged once and not with every look.
-const SAID_MAX: usize = 10_000;
-/// Warnings of one kind that are logged in a minute; `status` has them all.
-const WARNINGS_MAX: u32 = 20;
-const MINUTE: Duration = Duration::from_secs(60);
+
 /// What is kept and logged of one sentence, in characters: a peer has a part in its length.
 const SENTENCE_CHARS_MAX: usize = 2000;
 /// How many ranges are kept of what was lost of a problem. Once these are repaired, the rest is told.
@@ -57,7 +54,7 @@ pub struct Cache {
     said: Mutex<Said>,
     /// The certificate that each peer last showed to this process: noted once, not with every connection.
     shown: Mutex<HashMap<SiteName, String>>,
-    dropped: AtomicU64,
+    dropped: Mutex<Dropped>,
     /// Whether the record was written when it last was to be; nothing before that.
     recorded: Mutex<Option<bool>>,
 }
@@ -73,111 +70,9 @@ pub struct Counts {
     pub refused: u64,
 }
 
-/// What was logged, so that a log stays readable whatever happens.
-#[derive(Default)]
-struct Said {
-    sentences: HashSet<u64>,
-    /// Of each kind: since when, and how often.
-    kinds: HashMap<Kind, (Option<Instant>, u32)>,
-}
-
-/// What a warning is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Kind {
-    RefusedThere,
-    RefusedHere,
-    Diverged,
-    Differs,
-    Suspended,
-    Withheld,
-    Failed,
-    NotRecorded,
-    TurnedAway,
-    Noise,
-    /// Of each peer for itself, so that strangers do not keep a peer's out of the log.
-    Violated(Option<SiteName>),
-}
-
 struct Writer {
     notes: SyncSender<Note>,
     thread: JoinHandle<()>,
-}
-
-/// Something to remember.
-#[derive(Debug)]
-enum Note {
-    /// A pass through everything begins: what is withheld will be found again. `count`: with new counters.
-    Begun {
-        count: bool,
-    },
-    Sent {
-        peer: SiteName,
-        entries: u64,
-    },
-    Received {
-        peer: SiteName,
-        entries: u64,
-    },
-    RefusedThere {
-        peer: SiteName,
-        problem: ProblemId,
-        refused: Vec<(WorkId, Origin, Refusal)>,
-    },
-    RefusedHere {
-        peer: SiteName,
-        problem: ProblemId,
-        origin: Origin,
-        refusal: Refusal,
-        detail: String,
-    },
-    Diverged {
-        peer: SiteName,
-        problem: ProblemId,
-        missing: OriginSet,
-        texts: Vec<Text>,
-        here: bool,
-    },
-    Verified {
-        peer: SiteName,
-    },
-    Withheld {
-        problem: ProblemId,
-        row: WorkId,
-        why: &'static str,
-    },
-    Certificate {
-        peer: SiteName,
-        begins: u64,
-        ends: u64,
-        fingerprint: String,
-    },
-    /// The configuration was read again, and that is wrong with it.
-    Reloaded {
-        wish: Option<i64>,
-        faults: Vec<String>,
-    },
-    Answered {
-        peer: SiteName,
-    },
-    Failed {
-        peer: SiteName,
-        error: String,
-    },
-    /// Whether the record of what leaves could be written, and why not.
-    Recorded {
-        failed: Option<String>,
-    },
-    /// The last line of the record of what leaves. `anew`: an operator began it again, perhaps with a lower number.
-    RecordHead {
-        head: Head,
-        anew: bool,
-    },
-    Violated {
-        /// Nothing where it was no peer.
-        peer: Option<SiteName>,
-        violation: Violation,
-        detail: String,
-    },
 }
 
 impl Cache {
@@ -191,7 +86,7 @@ impl Cache {
             counts: Mutex::default(),
             said: Mutex::default(),
             shown: Mutex::default(),
-            dropped: AtomicU64::new(0),
+            dropped: Mutex::default(),
             recorded: Mutex::default(),
         }
     }
@@ -279,13 +174,11 @@ impl Cache {
     /// Waits until everything is written. What comes later begins anew.
     pub fn finish(&self) {
         let Some(writer) = lock(&self.writer).take() else { return };
+        // Its thread lives until the notes end, so that this waits for room and no longer.
+        lock(&self.dropped).take().for_each(|note| drop(writer.notes.send(note)));
         drop(writer.notes);
         if writer.thread.join().is_err() {
             tracing::warn!("the cache {} was not written to its end", self.path.display());
-        }
-        match self.dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            dropped => tracing::warn!("{dropped} notes were not kept in the cache: it was written too slowly"),
         }
     }
 
@@ -297,8 +190,14 @@ impl Cache {
             let path = self.path.clone();
             Writer { notes, thread: std::thread::spawn(move || write::write(&path, &incoming)) }
         });
-        if let Err(TrySendError::Full(_)) = writer.notes.try_send(note) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let mut dropped = lock(&self.dropped);
+        let earlier = dropped.take();
+        for note in earlier.chain([note]) {
+            if let Err(TrySendError::Full(note)) = writer.notes.try_send(note) {
+                dropped.add(note);
+                let sentence = format!("the cache {} is written too slowly; `status` shows less", self.path.display());
+                self.warn(Kind::Failed, None, &sentence);
+            }
         }
     }
 
@@ -307,43 +206,12 @@ impl Cache {
     }
 
     /// Logs a warning: the same one later, and many of one kind, only for those who look for everything.
-    fn warn(&self, kind: Kind, sentence: &str) {
+    fn warn(&self, kind: Kind, peer: Option<&SiteName>, sentence: &str) {
         let sentence = &in_a_line(&clip(sentence));
-        match lock(&self.said).hear(kind, sentence, Instant::now()) {
+        match lock(&self.said).hear(kind, peer, sentence, Instant::now()) {
             Heard::New => tracing::warn!("{sentence}"),
             Heard::Last => tracing::warn!("{sentence}; more of this kind are in `landbridge status`"),
             Heard::Enough => tracing::debug!("{sentence}"),
-        }
-    }
-}
-
-/// What is to become of a warning.
-#[derive(Debug, PartialEq, Eq)]
-enum Heard {
-    New,
-    Last,
-    Enough,
-}
-
-impl Said {
-    fn hear(&mut self, kind: Kind, sentence: &str, now: Instant) -> Heard {
-        let mut hasher = DefaultHasher::new();
-        sentence.hash(&mut hasher);
-        if self.sentences.len() >= SAID_MAX {
-            self.sentences.clear();
-        }
-        if !self.sentences.insert(hasher.finish()) {
-            return Heard::Enough;
-        }
-        let (since, times) = self.kinds.entry(kind).or_default();
-        if since.is_none_or(|since| now.saturating_duration_since(since) > MINUTE) {
-            (*since, *times) = (Some(now), 0);
-        }
-        *times += 1;
-        match (*times).cmp(&WARNINGS_MAX) {
-            std::cmp::Ordering::Less => Heard::New,
-            std::cmp::Ordering::Equal => Heard::Last,
-            std::cmp::Ordering::Greater => Heard::Enough,
         }
     }
 }
@@ -385,7 +253,11 @@ impl Observer for Cache {
                     reasons.entry(refusal.to_string()).or_default().insert(*row);
                 }
                 for (reason, rows) in reasons {
-                    self.warn(Kind::RefusedThere, &format!("{peer} refuses row {rows} of problem {problem}: {reason}"));
+                    self.warn(
+                        Kind::RefusedThere,
+                        Some(peer),
+                        &format!("{peer} refuses row {rows} of problem {problem}: {reason}"),
+                    );
                 }
                 if !refused.is_empty() {
                     let (peer, problem) = (peer.clone(), problem.clone());
@@ -395,14 +267,18 @@ impl Observer for Cache {
             Event::RefusedHere { peer, problem, origin, refusal, detail } => {
                 let sentence =
                     format!("entry {origin} of {peer} for problem {problem} is refused: {refusal} ({detail})");
-                self.warn(Kind::RefusedHere, &sentence);
+                self.warn(Kind::RefusedHere, Some(peer), &sentence);
                 self.count(peer, |c| c.refused += 1);
                 let (peer, problem, origin) = (peer.clone(), problem.clone(), origin.clone());
                 self.note(Note::RefusedHere { peer, problem, origin, refusal, detail: clip(detail) });
             }
             Event::Diverged { peer, problem, missing } => {
                 if !missing.is_empty() {
-                    self.warn(Kind::Diverged, &format!("{peer} no longer holds of problem {problem}: {missing}"));
+                    self.warn(
+                        Kind::Diverged,
+                        Some(peer),
+                        &format!("{peer} no longer holds of problem {problem}: {missing}"),
+                    );
                 }
                 let missing = missing.first_ranges(LOST_RANGES_MAX);
                 let (peer, problem) = (peer.clone(), problem.clone());
@@ -411,7 +287,11 @@ impl Observer for Cache {
             Event::LostHere { peer, problem, missing } => {
                 let all = missing.all();
                 if !all.is_empty() {
-                    self.warn(Kind::Diverged, &format!("lost here of problem {problem}, and {peer} has it: {all}"));
+                    self.warn(
+                        Kind::Diverged,
+                        Some(peer),
+                        &format!("lost here of problem {problem}, and {peer} has it: {all}"),
+                    );
                 }
                 let texts = missing.texts.iter().take(LOST_TEXTS_MAX).cloned().collect();
                 let (peer, problem, missing) = (peer.clone(), problem.clone(), all.first_ranges(LOST_RANGES_MAX));
@@ -419,7 +299,7 @@ impl Observer for Cache {
             }
             Event::Verified { peer } => self.note(Note::Verified { peer: peer.clone() }),
             Event::Differs { peer, problem, origin, row } => {
-                self.warn(Kind::Differs, &format!(
+                self.warn(Kind::Differs, Some(peer), &format!(
                     "entry {origin} of {peer} for problem {problem} is here with another text, in row {row}; both are kept"
                 ));
             }
@@ -427,10 +307,10 @@ impl Observer for Cache {
                 let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
                 let rows = rows.join(", ");
                 let sentence = format!("problem {problem} is suspended: markers that do not verify, in rows {rows}");
-                self.warn(Kind::Suspended, &sentence);
+                self.warn(Kind::Suspended, None, &sentence);
             }
             Event::Withheld { problem, row, why } => {
-                self.warn(Kind::Withheld, &format!("row {row} of problem {problem} is not sent: {why}"));
+                self.warn(Kind::Withheld, None, &format!("row {row} of problem {problem} is not sent: {why}"));
                 self.note(Note::Withheld { problem: problem.clone(), row, why });
             }
             Event::PeerAnswered { peer } => {
@@ -440,24 +320,25 @@ impl Observer for Cache {
             Event::PeerFailed { peer, error, pause } => {
                 let error = error.to_string();
                 tracing::debug!(%peer, ?pause, "tried again after the pause");
-                self.warn(Kind::Failed, &format!("{peer} {error}"));
+                self.warn(Kind::Failed, Some(peer), &format!("{peer} {error}"));
                 self.note(Note::Failed { peer: peer.clone(), error: clip(&error) });
             }
             Event::Violated { peer, violation, detail } => {
                 let who = peer.map_or("a stranger", SiteName::as_str);
-                self.warn(Kind::Violated(peer.cloned()), &format!("violation by {who}: {violation} ({detail})"));
+                self.warn(Kind::Violated, peer, &format!("violation by {who}: {violation} ({detail})"));
                 self.note(Note::Violated { peer: peer.cloned(), violation, detail: clip(detail) });
             }
             Event::NotRecorded { peer, error, pause } => {
                 tracing::debug!(%peer, ?pause, "tried again after the pause");
                 self.warn(
                     Kind::NotRecorded,
+                    Some(peer),
                     &format!("nothing leaves for {peer}: {}; next: {}", error.what, error.next),
                 );
             }
             Event::StoreFailed { error, pause } => {
                 tracing::debug!(?pause, "tried again after the pause");
-                self.warn(Kind::Failed, &format!("{error}; next: {}", error.remedy().1));
+                self.warn(Kind::Failed, None, &format!("{error}; next: {}", error.remedy().1));
             }
         }
     }
@@ -478,12 +359,12 @@ impl Witness for Cache {
         if why.shown().is_none() {
             // The noise of a port that anybody can reach: said to those who ask what happens, and not for ever.
             let sentence = in_a_line(&sentence);
-            if lock(&self.said).hear(Kind::Noise, &sentence, Instant::now()) != Heard::Enough {
+            if lock(&self.said).hear(Kind::Noise, None, &sentence, Instant::now()) != Heard::Enough {
                 tracing::info!("{sentence}");
             }
             return;
         }
-        self.warn(Kind::TurnedAway, &sentence);
+        self.warn(Kind::TurnedAway, why.proven(), &sentence);
         if let Some(peer) = why.proven() {
             self.note(Note::Failed { peer: peer.clone(), error: why.to_string() });
         }
@@ -492,18 +373,41 @@ impl Witness for Cache {
 
 #[cfg(test)]
 mod tests {
+    use landbridge_core::message::{Code, Refusal};
+
     use super::*;
 
     #[test]
-    fn a_log_is_not_flooded() {
-        let (mut said, now) = (Said::default(), Instant::now());
-        let mut hear = |kind, n: u32, at| said.hear(kind, &format!("sentence {n}"), at);
-        assert_eq!(hear(Kind::Failed, 1, now), Heard::New);
-        assert_eq!(hear(Kind::Failed, 1, now), Heard::Enough);
-        (2..WARNINGS_MAX).for_each(|n| assert_eq!(hear(Kind::Failed, n, now), Heard::New));
-        assert_eq!(hear(Kind::Failed, 100, now), Heard::Last);
-        assert_eq!(hear(Kind::Failed, 101, now), Heard::Enough);
-        assert_eq!(hear(Kind::Differs, 102, now), Heard::New);
-        assert_eq!(hear(Kind::Failed, 103, now + 2 * MINUTE), Heard::New);
+    fn what_finds_no_room_is_told_when_there_is_some() {
+        let folder = std::env::temp_dir().join(format!("landbridge-cache-full-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let cache = Cache::beside(&folder.join("a.toml"));
+        // Nobody reads these notes yet.
+        let (notes, incoming) = sync_channel(1);
+        let (path, (go, gone)) = (cache.path.clone(), sync_channel::<()>(0));
+        let thread = std::thread::spawn(move || {
+            let _ = gone.recv();
+            write::write(&path, &incoming);
+        });
+        *lock(&cache.writer) = Some(Writer { notes, thread });
+        let n: SiteName = "N".parse().unwrap();
+        let head = |seq| Head { seq, ..Head::NONE };
+        cache.note(Note::Sent { peer: n.clone(), entries: 1 });
+        for seq in 1..=3 {
+            cache.note(Note::RefusedHere {
+                peer: n.clone(),
+                problem: "ABC".parse().unwrap(),
+                origin: "N/1".parse().unwrap(),
+                refusal: Refusal::of(Code::Trigger),
+                detail: String::new(),
+            });
+            cache.record_ends(head(seq), false);
+        }
+        drop(go);
+        cache.finish();
+        let learnt = cache.learnt();
+        assert_eq!(learnt.not_kept, [((n.clone(), Trouble::RefusedHere), 3)].into());
+        assert_eq!((learnt.contact[&n].sent, cache.record_head()), (1, Some(head(3))));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

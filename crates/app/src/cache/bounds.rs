@@ -8,7 +8,7 @@ use landbridge_core::SiteName;
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 
-use super::Note;
+use super::note::Note;
 use super::write::stored;
 
 /// What goes wrong with a peer and is kept entry by entry, or problem by problem.
@@ -89,6 +89,27 @@ fn grown(note: &Note) -> Option<(Bounded, &SiteName)> {
     }
 }
 
+/// What troubles a note that is not written would have told of, and how many.
+pub(super) fn troubles(note: &Note) -> Option<(&SiteName, Trouble, u64)> {
+    let (table, peer) = grown(note)?;
+    let (here, count) = match note {
+        Note::Diverged { here, .. } => (*here, 1),
+        Note::RefusedThere { refused, .. } => (false, refused.len() as u64),
+        _ => (false, 1),
+    };
+    Some((peer, table.trouble(here), count))
+}
+
+/// Counts what is not kept.
+pub(super) fn count_not_kept(txn: &Transaction<'_>, peer: &str, trouble: Trouble, count: u64) -> rusqlite::Result<()> {
+    txn.prepare_cached(
+        "insert into not_kept (peer, what, count) values (?1, ?2, ?3)
+         on conflict do update set count = count + excluded.count",
+    )?
+    .execute(params![peer, trouble.word(), stored(count)])?;
+    Ok(())
+}
+
 /// Peer, problem, and whether it is this site that lost something.
 pub(super) type Diverged = (String, String, bool);
 
@@ -146,11 +167,7 @@ fn forget(txn: &Transaction<'_>, table: Bounded, peer: &str, rows: i64) -> rusql
     for here in [false, true] {
         let count = gone.iter().filter(|(.., of_here)| *of_here == here).count();
         if count > 0 {
-            txn.prepare_cached(
-                "insert into not_kept (peer, what, count) values (?1, ?2, ?3)
-                 on conflict do update set count = count + excluded.count",
-            )?
-            .execute(params![peer, table.trouble(here).word(), stored(count as u64)])?;
+            count_not_kept(txn, peer, table.trouble(here), count as u64)?;
         }
     }
     Ok(gone)

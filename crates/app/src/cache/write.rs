@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use landbridge_core::SiteName;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::Note;
-use super::bounds::{Diverged, Trouble, make_room};
+use super::bounds::{Diverged, Trouble, count_not_kept, make_room};
 use super::file::{BUSY, open};
+use super::note::Note;
 
 /// Rows of this site that are kept as withheld; the oldest go.
 const WITHHELD_MAX: i64 = 10_000;
@@ -162,6 +162,11 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
             txn.execute("delete from unrecorded", [])?;
             if let Some(why) = failed {
                 txn.execute("insert into unrecorded values (?1)", [why])?;
+            }
+        }
+        Note::NotKept { troubles } => {
+            for ((peer, trouble), count) in troubles {
+                count_not_kept(txn, peer.as_str(), *trouble, *count)?;
             }
         }
         Note::RecordHead { head, anew } => {

@@ -68,8 +68,8 @@ struct Global {
     /// The configuration file of this site
     ///
     /// Files that it names are looked for beside it. The cache (`FILE.cache`) and the lock (`FILE.lock`) of the bridge are
-    /// kept there too; deleting them loses nothing, except that a record of what leaves (`[audit] file`) which is cut at the
-    /// same time is not noticed.
+    /// kept there too; deleting them loses nothing but what was acknowledged, except that a record of what leaves (`[audit] file`)
+    /// which is cut at the same time is not noticed.
     #[arg(long, global = true, value_name = "FILE", env = "LANDBRIDGE_CONFIG", hide_env = true)]
     #[arg(default_value = "landbridge.toml")]
     config: PathBuf,

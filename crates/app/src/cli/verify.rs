@@ -41,6 +41,7 @@ const LISTED_MAX: usize = 100;
 #[command(after_long_help = "\
 Exit status:
   0  all agree
+  1  a peer was not compared, because it dials this site
   2  there is no such problem or peer
   3  wrong configuration
   4  the database failed
