@@ -259,6 +259,7 @@ fn what_was_purged_on_purpose_does_not_come_back() {
         for desk in [&pair.one, &pair.n] {
             desk.run(&["verify"]).ends(DONE);
         }
+
         pair.one.append("ABC", &["more news"]);
         wait_until("life goes on", || texts(&pair.n).contains_key("ABC more news"));
         assert_eq!(texts(&pair.n).len(), 2);
@@ -325,13 +326,120 @@ fn a_site_whose_markers_were_deleted_doubles_nothing_and_recognises_its_rows() {
         let all = ["ABC of 1", "ABC and of 1", "ABC of N", "ABC news"];
         both_have(&pair, &all);
 
-        pair.n.run(&["repair", "--peer", "1", "--recognise", "--yes"]).ends(DONE);
+        // A repair at either site, without a word about these rows, does nothing and says what to say.
+        for (desk, other) in [(&pair.n, "1"), (&pair.one, "N")] {
+            let said = desk.run(&["verify"]).ends(PERSON).out;
+            assert!(said.contains("landbridge repair --peer") && said.contains("--recognise"), "{said}");
+            for repair in [&["repair", "--peer", other, "--yes"][..], &["repair", "--peer", other, "--accept", "--yes"]]
+            {
+                let said = desk.run(repair).ends(PERSON).out;
+                assert!(said.contains("--recognise") && said.contains("--distinct"), "{said}");
+            }
+        }
+        both_have(&pair, &all);
+
+        let would = pair.n.run(&["repair", "--peer", "1", "--recognise", "--dry-run", "--json"]).ends(PERSON).json();
+        assert_eq!(
+            [&would["dry_run"], &would["recognised"], &would["rows_back"]],
+            [&json!(true), &json!(2), &json!(0)]
+        );
+        let said = pair.n.run(&["repair", "--peer", "1", "--recognise", "--yes"]).ends(DONE).out;
+        assert!(said.contains("2 rows here recognised"), "{said}");
         both_have(&pair, &all);
         pair.n.append("ABC", &["life goes on"]);
         wait_until("it arrives", || texts(&pair.one).contains_key("ABC life goes on"));
         pair.wait_until_in_step();
         pair.one.run(&["verify"]).ends(DONE);
         assert_eq!((texts(&pair.one), texts(&pair.n).len()), (texts(&pair.n), 5));
+    }
+}
+
+#[test]
+fn markers_that_are_deleted_after_a_repair_double_nothing_either() {
+    for pair in pairs("cleaned-repaired") {
+        let (_one, n) = pair.start();
+        pair.n.append("ABC", &["a1"]);
+        pair.one.append("ABC", &["b1"]);
+        pair.wait_until_in_step();
+        let backup = Backup::of(&pair.n);
+        pair.one.append("ABC", &["b2"]);
+        pair.n.append("ABC", &["a2"]);
+        pair.wait_until_in_step();
+        n.kill();
+        backup.restore(&pair.n);
+        let _n = pair.start_n();
+        pair.one.append("ABC", &["b3"]);
+        wait_until("it arrives", || texts(&pair.n).contains_key("ABC b3"));
+        pair.n.run(&["repair", "--peer", "1", "--yes"]).ends(DONE);
+        pair.wait_until_in_step();
+        let all = ["ABC a1", "ABC b1", "ABC b2", "ABC a2", "ABC b3"];
+        both_have(&pair, &all);
+
+        // Numbers of N stand for other entries by now, and one of its own entries is a copy.
+        for row in pair.n.rows("ABC").into_iter().filter(|row| is_marker(&row.text)) {
+            pair.n.delete("ABC", row.work);
+        }
+        pair.n.append("ABC", &["a3"]);
+        wait_until("the news arrive", || texts(&pair.one).contains_key("ABC a3"));
+        pair.one.append("ABC", &["b4"]);
+        wait_until("and these", || texts(&pair.n).contains_key("ABC b4"));
+        pair.n.run(&["repair", "--peer", "1", "--recognise", "--yes"]).ends(DONE);
+        pair.wait_until_in_step();
+        both_have(&pair, &[&all[..], &["ABC a3", "ABC b4"]].concat());
+        pair.one.run(&["verify"]).ends(DONE);
+    }
+}
+
+#[test]
+fn what_a_person_wrote_once_more_after_a_restore_comes_beside_what_was_lost() {
+    let pair = Pair::new("distinct", &HELPDESK, &COMMENTS, &PROBLEMS);
+    let (_one, n) = pair.start();
+    pair.one.append("ABC", &["first"]);
+    pair.wait_until_in_step();
+    let backup = Backup::of(&pair.n);
+    pair.one.append("ABC", &["ok"]);
+    pair.wait_until_in_step();
+    n.kill();
+    backup.restore(&pair.n);
+    let _n = pair.start_n();
+    pair.n.append("ABC", &["ok"]);
+    pair.n.run(&["repair", "--peer", "1", "--yes"]).ends(PERSON);
+    pair.n.run(&["repair", "--peer", "1", "--distinct", "--yes"]).ends(DONE);
+    pair.wait_until_in_step();
+    for desk in [&pair.one, &pair.n] {
+        assert_eq!(texts(desk)["ABC ok"], 2, "{desk:?}");
+        desk.run(&["verify"]).ends(DONE);
+    }
+}
+
+#[test]
+fn a_site_that_is_dialled_recognises_its_rows_too() {
+    for cleaned in ["1", "N"] {
+        let pair = Pair::with(&format!("dialled-{cleaned}"), &HELPDESK, &COMMENTS, &PROBLEMS, Dialling::OnlyN, QUICK);
+        let (_one, _n) = pair.start();
+        pair.one.append("ABC", &["of 1"]);
+        pair.n.append("ABC", &["of N"]);
+        pair.wait_until_in_step();
+        let desk = if cleaned == "1" { &pair.one } else { &pair.n };
+        let other = other(&pair, desk);
+        for row in desk.rows("ABC").into_iter().filter(|row| is_marker(&row.text)) {
+            desk.delete("ABC", row.work);
+        }
+        desk.append("ABC", &["news"]);
+        wait_until("the news arrive", || texts(other).contains_key("ABC news"));
+        pair.n.run(&["verify"]).ends(PERSON);
+        if cleaned == "1" {
+            wait_until("it knows", || {
+                pair.one.run(&["repair", "--peer", "N", "--dry-run"]).out.contains("--recognise")
+            });
+            pair.one.run(&["repair", "--peer", "N", "--yes"]).ends(PERSON);
+        }
+        pair.n.run(&["repair", "--peer", "1", "--yes"]).ends(PERSON);
+        both_have(&pair, &["ABC of 1", "ABC of N", "ABC news"]);
+        desk.run(&["repair", "--peer", other.site, "--recognise", "--yes"]);
+        pair.n.run(&["verify"]).ends(DONE);
+        pair.wait_until_in_step();
+        both_have(&pair, &["ABC of 1", "ABC of N", "ABC news"]);
     }
 }
 

@@ -282,7 +282,7 @@ impl Observer for Cache {
                 }
                 let missing = missing.first_ranges(LOST_RANGES_MAX);
                 let (peer, problem) = (peer.clone(), problem.clone());
-                self.note(Note::Diverged { peer, problem, missing, texts: vec![], here: false });
+                self.note(Note::Diverged { peer, problem, missing, texts: vec![], alike: vec![], here: false });
             }
             Event::LostHere { peer, problem, missing } => {
                 let all = missing.all();
@@ -294,8 +294,9 @@ impl Observer for Cache {
                     );
                 }
                 let texts = missing.texts.iter().take(LOST_TEXTS_MAX).cloned().collect();
+                let alike = missing.alike.iter().take(LOST_TEXTS_MAX).cloned().collect();
                 let (peer, problem, missing) = (peer.clone(), problem.clone(), all.first_ranges(LOST_RANGES_MAX));
-                self.note(Note::Diverged { peer, problem, missing, texts, here: true });
+                self.note(Note::Diverged { peer, problem, missing, texts, alike, here: true });
             }
             Event::Verified { peer } => self.note(Note::Verified { peer: peer.clone() }),
             Event::Differs { peer, problem, origin, row } => {

@@ -4,7 +4,7 @@
 //! A site says itself what it lacks, since only it knows what it deleted on purpose: a row that is gone while a marker
 //! still names it is no loss. Nothing here decides whether anything is sent again; that is an operator's word.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use crate::entry::{Digest, Row};
 use crate::id::{Origin, ProblemId, SiteName, WorkId};
@@ -76,7 +76,7 @@ impl View<'_> {
 
     /// Rows with more than one text of an origin, all of which the peer may compare.
     fn doubles(&self) -> HashSet<WorkId> {
-        let compares = |work: &WorkId| self.row(*work).is_some_and(|row| self.compares(row));
+        let compares = |work: &WorkId| self.row(*work).is_some_and(|row| self.compares(row) && !self.is_given_up(row));
         let of_origin =
             self.ledger.doubles(self.rows).map(|(_, rows)| rows.into_iter().filter(compares).collect::<Vec<_>>());
         of_origin.filter(|rows| rows.len() > 1).flatten().collect()
@@ -90,9 +90,12 @@ impl View<'_> {
 
     /// Whether the peer wrote the entry in `row`, and has not lost it on purpose.
     fn is_theirs(&self, row: &Row) -> bool {
-        let Self { ledger, peer, .. } = self;
-        let is_meant = ledger.adopted(peer, row.work) && !ledger.exchanged_row(peer, row.work);
-        ledger.origin(row.work).site == **peer && !is_meant
+        self.ledger.origin(row.work).site == *self.peer && !self.is_given_up(row)
+    }
+
+    /// Whether it is only by an operator's word that the peer has the entry in `row`: it lost it on purpose, say.
+    fn is_given_up(&self, row: &Row) -> bool {
+        self.ledger.adopted(self.peer, row.work) && !self.ledger.exchanged_row(self.peer, row.work)
     }
 
     /// The rows whose digests belong into the account.
@@ -113,6 +116,9 @@ impl View<'_> {
     /// that.
     pub fn lookups(&self, theirs: Option<&Account>) -> BTreeSet<WorkId> {
         let mut rows = self.accounted();
+        if theirs.is_some() {
+            rows.extend(self.nameless());
+        }
         for text in theirs.iter().flat_map(|account| &account.texts) {
             rows.extend(self.here(&text.origin).filter(|row| self.compares(row)).map(|row| row.work));
         }
@@ -152,7 +158,45 @@ impl View<'_> {
             is_single && here.next().is_some_and(is_exchanged) && here.next().is_none()
         };
         let (differing, texts) = lacked.cloned().partition(is_other);
-        Missing { origins, texts, differing }
+        let mut missing = Missing { origins, texts, differing, ..Missing::default() };
+        missing.alike = self.alike(theirs, &missing, digests);
+        missing
+    }
+
+    /// Of what this site lacks, the texts that stand in rows which no marker names, each for one.
+    fn alike(&self, theirs: &Account, missing: &Missing, digests: &BTreeMap<WorkId, Digest>) -> Vec<Text> {
+        let mut rows = BTreeMap::<_, usize>::new();
+        self.nameless().filter_map(|row| digests.get(&row)).for_each(|digest| *rows.entry(digest).or_default() += 1);
+        let texts: HashSet<_> = missing.texts.iter().collect();
+        let is_lacked = |text: &&Text| missing.origins.contains(&text.origin) || texts.contains(text);
+        let mut has_row = |text: &&Text| match rows.get_mut(&text.digest) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        };
+        theirs.texts.iter().filter(is_lacked).filter(|text| has_row(text)).cloned().collect()
+    }
+
+    /// The rows for these texts of [`Missing::alike`], each for one, in the order of both.
+    pub fn rows_alike(&self, alike: &[Text], digests: &BTreeMap<WorkId, Digest>) -> Vec<(WorkId, Origin)> {
+        let mut rows = BTreeMap::<_, VecDeque<_>>::new();
+        for row in self.nameless() {
+            if let Some(digest) = digests.get(&row) {
+                rows.entry(digest).or_default().push_back(row);
+            }
+        }
+        let (mut texts, carried) = (alike.iter().collect::<Vec<_>>(), |row| self.ledger.origin(row));
+        texts.sort_unstable();
+        let row = |text: &Text| Some((rows.get_mut(&text.digest)?.pop_front()?, text.origin.clone()));
+        texts.into_iter().filter_map(row).filter(|(row, origin)| carried(*row) != *origin).collect()
+    }
+
+    /// The rows that the peer may see and that no marker names.
+    pub fn nameless(&self) -> impl Iterator<Item = WorkId> {
+        let is_nameless = |row: &&Row| row.open && !self.ledger.is_marker(row.work) && !self.ledger.is_named(row.work);
+        self.rows.iter().filter(is_nameless).map(|row| row.work)
     }
 
     /// The rows that the peer is recorded to hold and says that it lost. Only what receipts cover or what it wrote itself
@@ -215,6 +259,7 @@ impl View<'_> {
 mod tests {
     use super::*;
     use crate::marker::Marker;
+    use crate::message::Word;
     use crate::scribe::Scribe;
     use crate::seal::Keyring;
 
@@ -305,8 +350,36 @@ mod tests {
             assert_eq!((shown(&missing).as_str(), missing.differing.len(), missing.is_complete()), ("|", 1, true));
             assert_eq!(there.lost_rows(here, &missing).as_str(), "");
             let row = if there.ledger.site() == &site("1") { "1" } else { "7" };
-            assert_eq!(there.lost_rows(here, &missing.to_repair(true)), row);
+            assert_eq!(there.lost_rows(here, &missing.to_repair(Word { texts: true, ..Word::default() })), row);
         }
+    }
+
+    #[test]
+    fn what_stands_in_rows_whose_markers_somebody_deleted_is_told_and_left_to_a_person() {
+        let texts = ["gone", "gone", "of N", "gone", "-of N", "gone", "of N"];
+        let one = desk("1", &[&texts[..], &["copy in system N: 7 from 9"]].concat());
+        let n = desk(
+            "N",
+            &["of N", "gone", "of N", "gone", "of N", "gone", "gone", "gone", "of N", "copy in system 1: 1,3,5,9"],
+        );
+        let missing = one.lacks(&n);
+        // Row 3 is one of three that are lacking; row 5 may not leave, and row 7 is known.
+        assert_eq!((shown(&missing).as_str(), missing.alike.len()), ("N/1,3,5|", 1));
+        assert_eq!(missing.alike[0].origin.to_string(), "N/1");
+        let origins = |word| missing.to_repair(word).origins.to_string();
+        assert_eq!(origins(Word::default()), "N/3,5");
+        assert_eq!(origins(Word { distinct: true, ..Word::default() }), "N/1,3,5");
+        let peer = site("N");
+        let rows = one.view(&peer).rows_alike(&missing.alike, &one.digests);
+        assert_eq!(rows, [(WorkId::new(3).unwrap(), "N/1".parse().unwrap())]);
+    }
+
+    #[test]
+    fn two_texts_of_a_number_that_were_given_up_on_purpose_are_in_no_account() {
+        let n = desk("N", &["old", "new", "copy in system 1: 1-2 from 3", "copy in system 1: lost 1-2; adopted 1-2"]);
+        let one = site("1");
+        let view = n.view(&one);
+        assert_eq!((view.belief(), view.account(&n.digests).texts), (None, vec![]));
     }
 
     #[test]

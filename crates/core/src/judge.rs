@@ -202,10 +202,11 @@ pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, ec
     wanted
 }
 
-/// Whether the sender holds the entry in `row` by this site's records, or held it and says that it lost it, and did not write
-/// it.
+/// Whether the sender got the entry in `row` from this site, by this site's records, though it may have lost it: it did not
+/// write it, or it was given back what it wrote.
 fn is_given(ledger: &Ledger, from: &SiteName, row: WorkId) -> bool {
-    (ledger.exchanged_row(from, row) || ledger.lost_by(from, row)) && ledger.origin(row).site != *from
+    let is_exchanged = ledger.exchanged_row(from, row) || ledger.lost_by(from, row);
+    is_exchanged && (ledger.origin(row).site != *from || ledger.given_back(from, row))
 }
 
 /// Whether no marker names `row`.
@@ -227,8 +228,9 @@ pub fn refuse_echoes(
     let given: BTreeSet<_> =
         texts.iter().filter(|(row, _)| is_given(ledger, from, **row)).map(|(_, digest)| *digest).collect();
     for (entry, verdict) in entries.iter().zip(verdicts) {
-        let fresh = matches!(verdict, Verdict::Fresh | Verdict::Wanted) && entry.origin.site == *from;
-        if fresh && entry.digest().is_some_and(|digest| given.contains(&digest)) {
+        let new =
+            matches!(verdict, Verdict::Fresh | Verdict::Wanted | Verdict::Differs(_)) && entry.origin.site == *from;
+        if new && entry.digest().is_some_and(|digest| given.contains(&digest)) {
             *verdict = Verdict::Refused(Refusal::of(Code::Echo));
         }
     }

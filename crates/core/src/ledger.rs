@@ -29,6 +29,8 @@ pub struct Ledger {
     held: BTreeMap<SiteName, IdSet>,
     adopted: BTreeMap<SiteName, IdSet>,
     lost: BTreeMap<SiteName, IdSet>,
+    /// What was lost, and then held again.
+    given_back: BTreeMap<SiteName, IdSet>,
     stay: IdSet,
     copies: BTreeMap<WorkId, Origin>,
     rows_by_origin: HashMap<Origin, Vec<WorkId>>,
@@ -160,6 +162,7 @@ impl Ledger {
             held: BTreeMap::new(),
             adopted: BTreeMap::new(),
             lost: BTreeMap::new(),
+            given_back: BTreeMap::new(),
             stay: IdSet::new(),
             copies: BTreeMap::new(),
             rows_by_origin: HashMap::new(),
@@ -207,6 +210,9 @@ impl Ledger {
         let sets = if adopted { &mut self.adopted } else { &mut self.held };
         sets.entry(peer.clone()).or_default().extend(rows);
         if let Some(lost) = self.lost.get_mut(peer) {
+            if !adopted {
+                self.given_back.entry(peer.clone()).or_default().extend(&lost.intersection(rows));
+            }
             lost.subtract(rows);
         }
     }
@@ -305,6 +311,11 @@ impl Ledger {
     /// Whether `peer` lost the entry in `row` and has not got it again.
     pub fn lost_by(&self, peer: &SiteName, row: WorkId) -> bool {
         contains(&self.lost, peer, row)
+    }
+
+    /// Whether `peer` lost the entry in `row` and got it again from here, as far as the markers of this era tell.
+    pub fn given_back(&self, peer: &SiteName, row: WorkId) -> bool {
+        contains(&self.given_back, peer, row)
     }
 
     /// Whether `peer` lost anything that it has not got again.

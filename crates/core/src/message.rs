@@ -19,7 +19,8 @@ use crate::id::{Origin, ProblemId, ProblemName, SiteName};
 use crate::id_set::OriginSet;
 
 pub use compare::{
-    Account, Answered, Beliefs, Believed, Compare, Compared, LossRecorded, Lost, LostOf, Missing, Text, TextSum, Verify,
+    Account, Answered, Beliefs, Believed, Compare, Compared, LossRecorded, Lost, LostOf, Missing, Text, TextSum,
+    Verify, Word,
 };
 
 /// The version of the messages.

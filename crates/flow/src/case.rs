@@ -188,6 +188,10 @@ impl<'a> Case<'a> {
         }
         if self.paired && !self.met(from) {
             receipt.knows = Some(judge::knows(&self.ledger, &self.read.rows, from, policy.relay));
+        } else if self.paired {
+            // It holds what this site thinks it does: what it may have lost is there again.
+            let (problem, missing) = (&self.problem, &Default::default());
+            bridge.observer.event(&Event::Diverged { peer: from, problem, missing });
         }
         receipt
     }

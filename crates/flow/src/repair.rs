@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use landbridge_core::message::{Account, Lost, LostOf, Missing, WIRE};
+use landbridge_core::message::{Account, Lost, LostOf, Missing, WIRE, Word};
 use landbridge_core::{Bounds, Group, ProblemId, SiteName};
 
 use crate::append::{append_and_read_back, unless_taken};
@@ -20,14 +20,64 @@ use crate::verify::{Finding, Found, read_digests, sides};
 /// Entries of a problem that a site lost.
 pub type Loss = (ProblemId, Missing);
 
-/// What the peer lost of the problems of these findings; where `differing`, also what it has another text of.
-pub fn lost_there(findings: &[Finding], differing: bool) -> Vec<Loss> {
-    losses(findings, |there, _| there.to_repair(differing))
+/// What the peer lost of the problems of these findings, by the operator's word.
+pub fn lost_there(findings: &[Finding], word: Word) -> Vec<Loss> {
+    losses(findings, |there, _| there.to_repair(word))
 }
 
-/// What this site lost of them; where `differing`, also what it has another text of.
-pub fn lost_here(findings: &[Finding], differing: bool) -> Vec<Loss> {
-    losses(findings, |_, here| here.to_repair(differing))
+/// What this site lost of them, by the operator's word.
+pub fn lost_here(findings: &[Finding], word: Word) -> Vec<Loss> {
+    losses(findings, |_, here| here.to_repair(word))
+}
+
+/// What stands here in rows that no marker names.
+pub fn alike_here(findings: &[Finding]) -> Vec<Loss> {
+    let losses = losses(findings, |_, here| here.clone());
+    losses.into_iter().filter(|(_, missing)| !missing.alike.is_empty()).collect()
+}
+
+/// Takes rows that no marker names for the entries that they are alike to ([`Missing::alike`]), and writes the markers again;
+/// nothing is sent. How many rows.
+///
+/// # Errors
+/// [`StoreError`] of the database; of some problems it may be done by then.
+pub async fn recognise(bridge: &Bridge, peer: &SiteName, losses: &[Loss]) -> Result<u64, StoreError> {
+    let mut rows = 0;
+    for some in losses.chunks(bridge.limits.batch_problems_max.max(1)) {
+        let mut tries = 1;
+        rows += loop {
+            if let Some(rows) = unless_taken(recognise_once(bridge, peer, some).await, &mut tries)? {
+                break rows;
+            }
+        };
+    }
+    Ok(rows)
+}
+
+async fn recognise_once(bridge: &Bridge, peer: &SiteName, losses: &[Loss]) -> Result<u64, StoreError> {
+    let problems: Vec<_> = losses.iter().map(|(problem, _)| problem.clone()).collect();
+    let mut txn = bridge.store.begin(Mode::Write).await?;
+    txn.lock(&shards(&problems)).await?;
+    let read = txn.rows(&problems, Some(peer)).await?;
+    let sides = sides(bridge, &problems, read);
+    let wanted = sides.iter().map(|side| side.view(bridge, peer).nameless().collect()).collect();
+    let digests = read_digests(bridge, txn.as_mut(), &sides, wanted).await?;
+    let (mut appends, mut rows) = (Vec::new(), 0);
+    for ((side, (_, missing)), digests) in sides.iter().zip(losses).zip(&digests) {
+        let pairs = side.view(bridge, peer).rows_alike(&missing.alike, digests);
+        if pairs.is_empty() || !side.ledger.unverified().is_empty() {
+            continue;
+        }
+        rows += pairs.len() as u64;
+        let mut marker = side.ledger.marker_for(peer, &Default::default());
+        marker.say_copies(&pairs);
+        appends.extend(markers(bridge, &side.ledger, peer, marker)?);
+    }
+    if !appends.is_empty() {
+        append_and_read_back(txn.as_mut(), &appends).await?;
+        txn.commit().await?;
+    }
+    Ok(rows)
 }
 
 fn losses(findings: &[Finding], of: impl Fn(&Missing, &Missing) -> Missing) -> Vec<Loss> {

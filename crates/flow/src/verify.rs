@@ -16,7 +16,7 @@ mod answers;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use landbridge_core::account::View;
-use landbridge_core::message::{Account, Answered, Beliefs, Believed, Compare, Missing, Verify, WIRE};
+use landbridge_core::message::{Account, Answered, Beliefs, Believed, Compare, Missing, Verify, WIRE, Word};
 use landbridge_core::{Digest, Ledger, OriginSet, ProblemId, ProblemName, SiteName, WorkId};
 
 use crate::bridge::{Bridge, Event};
@@ -51,6 +51,12 @@ impl Finding {
     /// Whether entries are lacking at either site, whatever else differs.
     pub fn is_lacking(&self) -> bool {
         matches!(&self.found, Found::Lacking { there, here } if !there.is_complete() || !here.is_complete())
+    }
+
+    /// Whether anything is to be sent again or fetched back, by the operator's word.
+    pub fn is_to_repair(&self, word: Word) -> bool {
+        let wants = |missing: &Missing| !missing.to_repair(word).is_empty();
+        matches!(&self.found, Found::Lacking { there, here } if wants(there) || wants(here))
     }
 }
 

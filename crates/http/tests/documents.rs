@@ -85,7 +85,7 @@ fn account() -> Account {
 }
 
 fn missing() -> Missing {
-    Missing { origins: set(&["1/4"]), texts: vec![text()], differing: vec![text()] }
+    Missing { origins: set(&["1/4"]), texts: vec![text()], differing: vec![text()], alike: vec![text()] }
 }
 
 fn verify() -> Verify {

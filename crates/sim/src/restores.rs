@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use landbridge_core::SiteName;
 use landbridge_core::judge::Repair;
+use landbridge_core::message::Word;
 use landbridge_flow::Bridge;
 use landbridge_flow::exchange::Failure;
 use landbridge_flow::ports::Compares;
@@ -135,9 +136,11 @@ type Repaired = Result<Vec<Finding>, Failure>;
 /// What the operator of one site does. `open` lets the bridge take back what is lacking.
 async fn repair(bridge: &Bridge, name: &SiteName, peer: &dyn Compares, open: impl FnOnce(Repair)) -> Repaired {
     let findings = verify(bridge, name, peer, true, &|_| ()).await?;
-    let here = lost_here(&findings, true);
+    // Each text is written once in a world, so that nothing may look alike.
+    let word = Word { texts: true, ..Word::default() };
+    let here = lost_here(&findings, word);
     open(Repair::new(here.clone(), false));
-    record(bridge, name, &lost_there(&findings, true), false).await?;
+    record(bridge, name, &lost_there(&findings, word), false).await?;
     tell_lost(bridge, name, peer, &here, false).await?;
     Ok(findings)
 }

@@ -23,6 +23,7 @@ create table if not exists refused_here (
   reason text not null, detail text not null, primary key (peer, problem, origin));
 create table if not exists diverged (
   peer text not null, problem text not null, here integer not null, missing text not null, texts text not null,
+  alike text not null,
   primary key (peer, problem, here));
 create index if not exists refused_there_of_peer on refused_there (peer);
 create index if not exists refused_here_of_peer on refused_here (peer);

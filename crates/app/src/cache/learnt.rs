@@ -9,6 +9,7 @@ use landbridge_flow::Violation;
 use rusqlite::{Connection, OpenFlags, Row};
 use serde::Serialize;
 
+use super::LOST_TEXTS_MAX;
 use super::bounds::Trouble;
 use super::file::{BUSY, VERSION};
 use crate::audit::chain::Head;
@@ -101,16 +102,24 @@ pub struct Lost {
     pub entries: OriginSet,
     /// Of these, what goes by its text: another of the same origin is here.
     pub texts: Vec<Text>,
+    /// Of these, what stands here with this very text in a row that no marker names.
+    pub alike: Vec<Text>,
 }
 
 impl Lost {
     /// As a comparison says it.
     pub fn missing(self) -> Missing {
-        let (mut origins, texts) = (self.entries, self.texts);
+        let (mut origins, mut texts, alike) = (self.entries, self.texts, self.alike);
         let mut by_text = OriginSet::new();
         texts.iter().for_each(|text| by_text.insert(&text.origin));
         origins.subtract(&by_text);
-        Missing { origins, texts, ..Missing::default() }
+        if alike.len() >= LOST_TEXTS_MAX {
+            // Of the rest it is not known whether it stands here: first these.
+            origins = OriginSet::new();
+            alike.iter().for_each(|text| origins.insert(&text.origin));
+            texts.clear();
+        }
+        Missing { origins, texts, alike, ..Missing::default() }
     }
 }
 
@@ -209,8 +218,8 @@ pub(super) fn read(path: &Path) -> rusqlite::Result<Learnt> {
                 })
             },
         )?,
-        diverged: all(&txn, "select peer, problem, missing, texts from diverged where not here", lost)?,
-        lost_here: all(&txn, "select peer, problem, missing, texts from diverged where here", lost)?,
+        diverged: all(&txn, "select peer, problem, missing, texts, alike from diverged where not here", lost)?,
+        lost_here: all(&txn, "select peer, problem, missing, texts, alike from diverged where here", lost)?,
         not_kept: all(&txn, "select peer, what, count from not_kept", |r| {
             let (peer, what, count): (_, String, _) = (parsed(r, 0)?, r.get(1)?, count(r, 2)?);
             let trouble = Trouble::ALL.into_iter().find(|trouble| trouble.word() == what);
@@ -302,9 +311,12 @@ fn all<T>(
 }
 
 fn lost(row: &Row<'_>) -> rusqlite::Result<Lost> {
-    let texts = serde_json::from_str(&row.get::<_, String>(3)?)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e)))?;
-    Ok(Lost { peer: parsed(row, 0)?, problem: parsed(row, 1)?, entries: parsed(row, 2)?, texts })
+    let texts = |column| {
+        serde_json::from_str(&row.get::<_, String>(column)?)
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(e)))
+    };
+    let (peer, problem, entries) = (parsed(row, 0)?, parsed(row, 1)?, parsed(row, 2)?);
+    Ok(Lost { peer, problem, entries, texts: texts(3)?, alike: texts(4)? })
 }
 
 fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>

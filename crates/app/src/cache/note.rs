@@ -41,6 +41,7 @@ pub(super) enum Note {
         problem: ProblemId,
         missing: OriginSet,
         texts: Vec<Text>,
+        alike: Vec<Text>,
         here: bool,
     },
     Verified {

@@ -143,7 +143,7 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
             let values = params![peer.as_str(), problem.as_str(), origin.to_string(), refusal.to_string(), detail];
             txn.prepare_cached("insert or replace into refused_here values (?1, ?2, ?3, ?4, ?5)")?.execute(values)?;
         }
-        Note::Diverged { peer, problem, missing, texts, here } => {
+        Note::Diverged { peer, problem, missing, texts, alike, here } => {
             let key = (peer.as_str().to_owned(), problem.as_str().to_owned(), *here);
             if missing.is_empty() {
                 if diverged.remove(&key) {
@@ -151,10 +151,10 @@ fn keep(txn: &Transaction<'_>, note: &Note, now: i64, diverged: &mut HashSet<Div
                     txn.execute(delete, params![key.0, key.1, key.2])?;
                 }
             } else {
-                let insert = "insert or replace into diverged values (?1, ?2, ?3, ?4, ?5)";
+                let insert = "insert or replace into diverged values (?1, ?2, ?3, ?4, ?5, ?6)";
                 // Nothing in them fails to become JSON.
-                let texts = serde_json::to_string(texts).unwrap_or_else(|_| "[]".to_owned());
-                txn.execute(insert, params![key.0, key.1, key.2, missing.to_string(), texts])?;
+                let json = |texts| serde_json::to_string(texts).unwrap_or_else(|_| "[]".to_owned());
+                txn.execute(insert, params![key.0, key.1, key.2, missing.to_string(), json(texts), json(alike)])?;
                 diverged.insert(key);
             }
         }
@@ -291,6 +291,7 @@ mod tests {
             problem: problem.clone(),
             missing: "1/2-3".parse().unwrap(),
             texts: vec![],
+            alike: vec![],
             here: false,
         });
         write_all(&folder.file(), notes);
@@ -313,8 +314,14 @@ mod tests {
         assert_eq!((reload.wish, reload.faults.len()), (Some(7), 0));
 
         let answered = Note::Answered { peer: peer.clone() };
-        let healed =
-            Note::Diverged { peer: peer.clone(), problem, missing: OriginSet::new(), texts: vec![], here: false };
+        let healed = Note::Diverged {
+            peer: peer.clone(),
+            problem,
+            missing: OriginSet::new(),
+            texts: vec![],
+            alike: vec![],
+            here: false,
+        };
         write_all(&folder.file(), vec![answered, healed, Note::Begun { count: true }]);
         let learnt = read(&folder.file()).unwrap();
         assert_eq!((learnt.contact[&peer].sent, &learnt.contact[&peer].failed), (0, &None));
@@ -414,7 +421,7 @@ mod tests {
 
     fn lost(peer: &str, problem: i64, here: bool) -> Note {
         let (peer, problem) = (peer.parse().unwrap(), format!("P{problem}").parse().unwrap());
-        Note::Diverged { peer, problem, missing: "1/2-3".parse().unwrap(), texts: vec![], here }
+        Note::Diverged { peer, problem, missing: "1/2-3".parse().unwrap(), texts: vec![], alike: vec![], here }
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! `landbridge repair`: an operator's word that what one side lost is sent again, or that its loss is meant.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use landbridge_core::judge::Repair;
-use landbridge_core::message::Missing;
+use landbridge_core::message::{Code, Missing, Refusal, Word};
 use landbridge_core::{ProblemId, SiteName};
 use landbridge_flow::Event;
 use landbridge_flow::ports::Compares;
-use landbridge_flow::repair::{Loss, lost_here, lost_there, on_their_way, record, tell_lost};
+use landbridge_flow::repair::{Loss, alike_here, lost_here, lost_there, on_their_way, recognise, record, tell_lost};
 use landbridge_flow::verify::{Finding, Found, compare};
 use serde::Serialize;
 
 use super::Context;
 use super::adopt::agreed;
 use super::history::must_be_here;
-use super::verify::{Shown, failed, findings, leave_out_edits, table};
+use super::verify::{Shown, failed, findings, leave_out_edits, recognise_here, recognise_there, table};
 use crate::cache::{Lost, Wish};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure};
@@ -86,9 +87,12 @@ pub struct RepairArgs {
     /// Record that the loss is meant, and send nothing
     #[arg(long)]
     accept: bool,
-    /// Take rows that no marker names for what the peer gives back, where they have its text
+    /// Take rows that no marker names for what is lacking here, where they have its text
     #[arg(long, conflicts_with = "accept")]
     recognise: bool,
+    /// Fetch or send what is lacking although a row with its text is there that no marker names
+    #[arg(long, conflicts_with_all = ["recognise", "accept"])]
+    distinct: bool,
     /// Bring both texts to both sites, where each has another one of an entry
     #[arg(long, conflicts_with = "accept")]
     texts: bool,
@@ -106,6 +110,10 @@ pub struct RepairArgs {
 /// What was done.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
+    /// Whether nothing was done: the counts say what would be.
+    dry_run: bool,
+    /// Rows here whose markers were written again.
+    recognised: u64,
     /// Rows that are recorded as lost at the peer, and are sent again unless the loss is meant.
     rows_again: u64,
     /// Rows that the peer sends again.
@@ -138,26 +146,23 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
         say(&differences(name, &shown, screen))?;
     }
     if found.is_empty() || args.dry_run {
+        let would = would_be_done(args, &found, site.bridge.is_linked());
         if args.json {
-            say(&json(&Summary { left: shown, ..Summary::default() })?)?;
+            say(&json(&Summary { left: shown, ..would })?)?;
         } else if !found.is_empty() {
-            say(&screen.prose(&would_be_done(args, &found, site.bridge.is_linked())))?;
+            say(&screen.prose(&undone(name, &would)))?;
         }
         return Ok(if found.is_empty() { Exit::Done } else { Exit::Person });
     }
-    let has_other_texts_alone = |finding: &Finding| match &finding.found {
-        Found::Lacking { .. } => !args.texts && !finding.is_lacking(),
+    let is_nothing_to_do = |finding: &Finding| match &finding.found {
+        Found::Lacking { here, .. } => !finding.is_to_repair(args.word()) && (!args.recognise || here.alike.is_empty()),
         Found::Unseen { .. } | Found::LinkLost { .. } => false,
     };
-    if found.iter().all(has_other_texts_alone) {
-        let what = format!(
-            "Nothing is lacking here or at {name}. What has another text may have been edited; if these are \
-             two entries under one number, `repair --texts` brings both to both."
-        );
+    if found.iter().all(is_nothing_to_do) {
         if args.json {
             say(&json(&Summary { left: shown, ..Summary::default() })?)?;
         } else {
-            say(&screen.prose(&what))?;
+            say(&screen.prose(&nothing_to_do(name, site.name(), &shown)))?;
         }
         return Ok(Exit::Person);
     }
@@ -176,14 +181,45 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
         say(&screen.prose(&sentence(name, &summary)))?;
         if !summary.left.is_empty() {
             say(&table(name, &summary.left, screen))?;
+            say(&screen.prose(&unmarked(name, site.name(), &summary.left)))?;
         }
     }
     Ok(match &summary.left[..] {
         [] if summary.on_their_way == 0 => Exit::Done,
         [] => Exit::Left,
-        left if left.iter().all(Shown::is_lacking) && !args.accept => Exit::Left,
+        left if left.iter().all(Shown::comes_still) && !args.accept => Exit::Left,
         _ => Exit::Person,
     })
+}
+
+impl RepairArgs {
+    fn word(&self) -> Word {
+        Word { texts: self.texts, distinct: self.distinct }
+    }
+}
+
+/// Why there is nothing to do although something differs.
+fn nothing_to_do(peer: &SiteName, site: &SiteName, shown: &[Shown]) -> String {
+    let mut text = unmarked(peer, site, shown);
+    if shown.iter().any(|shown| !shown.other_text.is_empty()) {
+        text += &format!(
+            "Nothing is lacking here or at {peer}. What has another text may have been edited (then `landbridge verify \
+             --acknowledge` says so); if these are two entries under one number, `repair --texts` brings both to both."
+        );
+    }
+    format!("Nothing was done. {text}")
+}
+
+/// What to do about rows that no marker names.
+fn unmarked(peer: &SiteName, site: &SiteName, shown: &[Shown]) -> String {
+    let mut text = String::new();
+    if shown.iter().any(|shown| !shown.unmarked_here.is_empty()) {
+        text += recognise_here(peer).trim_start();
+    }
+    if shown.iter().any(|shown| !shown.unmarked_there.is_empty()) {
+        text += &recognise_there(peer, site);
+    }
+    text.trim_start().to_owned()
 }
 
 fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
@@ -194,6 +230,11 @@ fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
         format!(
             "Send {peer} again what it lacks, take back what is lacking here, and bring both versions of every other text to \
              both sites, as rows of their own? Where one is an edit its former text comes back too, and none of it is undone"
+        )
+    } else if args.recognise {
+        format!(
+            "Take rows here that no marker names for what is lacking with their texts, send {peer} again what it lacks, and take \
+             back what else is lacking here?"
         )
     } else {
         format!("Send {peer} again what it lacks, and take back what is lacking here?")
@@ -209,39 +250,52 @@ async fn accept(site: &Site, name: &SiteName, peer: &dyn Compares, found: &[Find
     let linked = site.bridge.is_linked();
     let there = found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked)));
     let there: Vec<Loss> = there.filter(|(_, missing)| !missing.is_empty()).collect();
-    let here = lost_here(found, false);
+    let here = lost_here(found, Word::default());
     let rows_again = record(&site.bridge, name, &there, true).await?.iter().sum();
     let told = tell_lost(&site.bridge, name, peer, &here, true).await;
     let rows_back = sum(&told.map_err(|failure| failed(name, failure))?);
     let problems: Vec<_> = found.iter().map(|finding| finding.problem.clone()).collect();
     let left = still_differing(site, name, peer, &problems).await?;
-    Ok(Summary { rows_again, rows_back, on_their_way: 0, accepted: true, left })
+    Ok(Summary { rows_again, rows_back, accepted: true, left, ..Summary::default() })
 }
 
 /// What `--dry-run` leaves undone.
-fn would_be_done(args: &RepairArgs, found: &[Finding], linked: bool) -> String {
-    let entries = |losses: &[Loss]| {
-        let entries = losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add);
-        count(entries, "entry")
+fn would_be_done(args: &RepairArgs, found: &[Finding], linked: bool) -> Summary {
+    let entries = |losses: &[Loss]| losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add);
+    let there: Vec<_> = match args.accept {
+        true => found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked))).collect(),
+        false => lost_there(found, args.word()),
     };
-    let here = entries(&lost_here(found, args.texts));
-    let name = &args.peer;
-    if args.accept {
-        let there: Vec<_> = found.iter().map(|f| (f.problem.clone(), all_lost_there(f, linked))).collect();
-        let there = entries(&there);
+    let alike = if args.recognise { alike_here(found) } else { Vec::new() };
+    Summary {
+        dry_run: true,
+        recognised: alike.iter().map(|(_, missing)| missing.alike.len() as u64).sum(),
+        rows_again: entries(&there),
+        rows_back: entries(&lost_here(found, args.word())),
+        accepted: args.accept,
+        ..Summary::default()
+    }
+}
+
+fn undone(name: &SiteName, would: &Summary) -> String {
+    let (there, here) = (count(would.rows_again, "entry"), count(would.rows_back, "entry"));
+    let recognised = match would.recognised {
+        0 => String::new(),
+        rows => format!(" {} here would get a marker again.", count(rows, "row")),
+    };
+    if would.accepted {
         return format!(
             "Nothing was done. It would be recorded that the loss of {there} at {name} and of {here} here is meant."
         );
     }
-    let there = entries(&lost_there(found, args.texts));
-    format!("Nothing was done. {there} would be sent again to {name}, and {here} fetched back from it.")
+    format!("Nothing was done.{recognised} {there} would be sent again to {name}, and {here} fetched back from it.")
 }
 
 /// What the peer lost, where a problem that it shows no more counts as lost whole: on purpose. Not where sites number
 /// differently: its number may be another ticket's there by now, and that nothing was exchanged would link the two.
 fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
     match &finding.found {
-        Found::Lacking { there, .. } => there.to_repair(false),
+        Found::Lacking { there, .. } => there.to_repair(Word::default()),
         Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), ..Missing::default() },
         Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
     }
@@ -259,7 +313,11 @@ async fn send_again(
     peer: &dyn Compares,
     found: &[Finding],
 ) -> Result<Summary, Failure> {
-    let (there, here) = (lost_there(found, args.texts), lost_here(found, args.texts));
+    let mut recognised = 0;
+    if args.recognise {
+        recognised = recognise(&site.bridge, name, &alike_here(found)).await?;
+    }
+    let (there, here) = (lost_there(found, args.word()), lost_here(found, args.word()));
     let named = Repair::new(here.clone(), args.recognise);
     let _door = lock::repair(&site.config.path, name, &named)?;
     // Where no bridge runs, this process is one until all has come.
@@ -285,7 +343,7 @@ async fn send_again(
     if let Some((_running, daemon)) = bridge {
         daemon.stop().await;
     }
-    Ok(Summary { rows_again, rows_back, on_their_way, accepted: false, left })
+    Ok(Summary { recognised, rows_again, rows_back, on_their_way, left, ..Summary::default() })
 }
 
 /// Compares again and again, until nothing is left, or nothing more comes.
@@ -309,7 +367,7 @@ async fn wait_until_all_came(
         bar.set_position(problems.len().saturating_sub(left.len()) as u64);
         // What the peer says ends the wait, and never prolongs it.
         let is_over = progress.is_over(coming);
-        if is_over || (coming == 0 && !left.iter().any(Finding::is_lacking)) {
+        if is_over || (coming == 0 && !left.iter().any(|finding| finding.is_to_repair(args.word()))) {
             break (left, coming);
         }
         tokio::time::sleep(LOOK).await;
@@ -364,7 +422,25 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
         let told = lost.into_iter().filter(|lost| lost.peer == *name && is_asked(lost));
         told.map(|lost| (lost.problem.clone(), lost.missing())).collect()
     };
-    let (there, here) = (asked(learnt.diverged), asked(learnt.lost_here));
+    // What it sends and this site refuses as an echo is there, and no marker names it.
+    let echo = Refusal::of(Code::Echo).to_string();
+    let echoes = learnt.refused_here.iter().filter(|refused| refused.peer == *name && refused.reason == echo);
+    let echoes: BTreeSet<_> = echoes.map(|refused| refused.problem.clone()).collect();
+    let (mut there, mut here) = (asked(learnt.diverged), asked(learnt.lost_here));
+    let mut advice = String::new();
+    if !args.distinct {
+        let before = there.len();
+        there.retain(|(problem, _)| !echoes.contains(problem));
+        if there.len() < before {
+            advice += &recognise_there(name, site.name());
+        }
+    }
+    let alike: Vec<Loss> = here.iter().filter(|(_, missing)| !missing.alike.is_empty()).cloned().collect();
+    here = here.into_iter().map(|(problem, missing)| (problem, missing.to_repair(args.word()))).collect();
+    here.retain(|(_, missing)| !missing.is_empty());
+    if !alike.is_empty() && !args.recognise && !args.distinct {
+        advice += &recognise_here(name);
+    }
     let sum = |losses: &[Loss]| {
         let entries = losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add);
         format!("{} of {}", count(entries, "entry"), count(losses.len() as u64, "problem"))
@@ -375,24 +451,35 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
         sum(&here)
     );
     say(&screen.prose(&text))?;
+    if !advice.is_empty() {
+        say(&screen.prose(advice.trim_start()))?;
+    }
     let shown = |(problem, missing): &Loss, is_here: bool| Shown::lost(problem, &missing.all(), is_here);
     let all: Vec<_> =
         there.iter().map(|loss| shown(loss, false)).chain(here.iter().map(|loss| shown(loss, true))).collect();
-    if all.is_empty() {
+    if all.is_empty() && alike.is_empty() && advice.is_empty() {
         must_be_here(site, &args.problems).await?;
     } else {
         say(&table(name, &all, screen))?;
     }
     if args.dry_run {
-        return Ok(if all.is_empty() { Exit::Done } else { Exit::Person });
+        return Ok(if all.is_empty() && alike.is_empty() && advice.is_empty() { Exit::Done } else { Exit::Person });
     }
-    if here.is_empty() && there.is_empty() {
+    let recognises = args.recognise && !alike.is_empty();
+    if here.is_empty() && there.is_empty() && !recognises {
+        if !advice.is_empty() {
+            return Ok(Exit::Person);
+        }
         let next =
             format!("let its operator say `landbridge verify --peer {}` first, so that this site knows", site.name());
         return Err(Failure::new(Exit::Left, format!("nothing is known that {name} or this site lacks"), next));
     }
     if !is_agreed(args)? {
         return Ok(Exit::Left);
+    }
+    if recognises {
+        let rows = recognise(&site.bridge, name, &alike).await?;
+        say(&format!("{} here recognised.", count(rows, "row")))?;
     }
     let rows: u64 = record(&site.bridge, name, &there, args.accept).await?.iter().sum();
     let what = if args.accept { "recorded as meant" } else { "sent again by the running bridge" };
@@ -448,23 +535,39 @@ fn differences(name: &SiteName, shown: &[Shown], screen: Screen) -> String {
 
 fn sentence(name: &SiteName, summary: &Summary) -> String {
     let (again, back) = (count(summary.rows_again, "row"), count(summary.rows_back, "row"));
+    let recognised = match summary.recognised {
+        0 => String::new(),
+        rows => format!(
+            "{} here recognised: {} written again. ",
+            count(rows, "row"),
+            if rows == 1 { "its marker was" } else { "their markers were" }
+        ),
+    };
     let done = if summary.accepted {
         format!("Recorded as meant: {again} that {name} lost, and {back} that this site lost.")
     } else {
         match (summary.rows_again, summary.rows_back) {
+            (0, 0) if summary.recognised > 0 => String::new(),
             (_, 0) => format!("{again} recorded as lost at {name}, to be sent again."),
             (0, _) => format!("{name} sends {back} again."),
             _ => format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again."),
         }
     };
     let open = match (summary.left.len() as u64, summary.on_their_way) {
-        (0, 0) => return format!("{done} Both agree now."),
+        (0, 0) => return format!("{recognised}{done} Both agree now.").replace("  ", " "),
         (0, coming) => format!("{} still to come", count(coming, "entry")),
-        (left, 0) => format!("{} still differ", count(left, "problem")),
-        (left, coming) => format!("{} still differ, {} still to come", count(left, "problem"), count(coming, "entry")),
+        (left, 0) => differ(left),
+        (left, coming) => format!("{}, {} still to come", differ(left), count(coming, "entry")),
     };
+    if summary.accepted {
+        return format!("{done} Not in step yet: {open}.");
+    }
     format!(
-        "{done} Not in step yet: {open}. `landbridge status` shows at each site what it refuses and why; what a site wrote \
+        "{recognised}{done} Not in step yet: {open}. `landbridge status` shows at each site what it refuses and why; what a site wrote \
          itself it takes back only while its operator runs `landbridge repair --peer` the other there."
     )
+}
+
+fn differ(problems: u64) -> String {
+    format!("{} still {}", count(problems, "problem"), if problems == 1 { "differs" } else { "differ" })
 }

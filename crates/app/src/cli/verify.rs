@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
+use landbridge_core::message::{Missing, Text};
 use landbridge_core::{Digest, Origin, OriginSet, ProblemId, SiteName};
 use landbridge_flow::exchange;
 use landbridge_flow::ports::Compares;
@@ -104,6 +105,10 @@ pub struct Shown {
     pub lost_here: BTreeMap<SiteName, String>,
     /// Entries that both have, each with another text.
     pub other_text: BTreeMap<SiteName, String>,
+    /// Of those lost there, what stands there in rows that no marker names.
+    pub unmarked_there: BTreeMap<SiteName, String>,
+    /// Of those lost here, what stands here in rows that no marker names.
+    pub unmarked_here: BTreeMap<SiteName, String>,
     /// What else is wrong.
     pub remark: Option<String>,
 }
@@ -111,8 +116,15 @@ pub struct Shown {
 impl Shown {
     fn nothing(problem: &ProblemId) -> Self {
         let nothing = BTreeMap::new;
-        let (lost_there, lost_here, other_text) = (nothing(), nothing(), nothing());
-        Self { problem: problem.clone(), lost_there, lost_here, other_text, remark: None }
+        Self {
+            problem: problem.clone(),
+            lost_there: nothing(),
+            lost_here: nothing(),
+            other_text: nothing(),
+            unmarked_there: nothing(),
+            unmarked_here: nothing(),
+            remark: None,
+        }
     }
 
     /// What was lost, `here` or at the peer.
@@ -128,14 +140,9 @@ impl Shown {
         match &finding.found {
             Found::Lacking { there, here } => {
                 (shown.lost_there, shown.lost_here) = (ranges(there.all()), ranges(here.all()));
-                let mut differing = OriginSet::new();
-                there.differing.iter().chain(&here.differing).for_each(|text| differing.insert(&text.origin));
-                shown.other_text = ranges(differing);
-                let another = there.texts.iter().chain(&here.texts).next();
-                shown.remark = another.map(|text| {
-                    let origin = &text.origin;
-                    format!("a text of {origin} is not known at the other site: its number has another there, or its marker is gone")
-                });
+                shown.other_text = ranges_of(there.differing.iter().chain(&here.differing));
+                (shown.unmarked_there, shown.unmarked_here) = (ranges_of(&there.alike), ranges_of(&here.alike));
+                shown.remark = remark(peer, there, here);
             }
             Found::Unseen { exchanged } => {
                 shown.lost_there = ranges(exchanged.clone());
@@ -151,10 +158,39 @@ impl Shown {
         shown
     }
 
+    /// Whether all that is wrong may still come right by itself: something is lacking, and nothing waits for a word.
+    pub fn comes_still(&self) -> bool {
+        self.is_lacking() && self.unmarked_here.is_empty() && self.unmarked_there.is_empty()
+    }
+
     /// Whether entries are lacking at either site.
     pub fn is_lacking(&self) -> bool {
         !self.lost_there.is_empty() || !self.lost_here.is_empty()
     }
+}
+
+fn remark(peer: &SiteName, there: &Missing, here: &Missing) -> Option<String> {
+    let rows = |alike: &[Text]| count(alike.len() as u64, "row");
+    let mut remarks = Vec::new();
+    if !here.alike.is_empty() {
+        remarks.push(format!("{} here with these very texts, and no marker names them", rows(&here.alike)));
+    }
+    if !there.alike.is_empty() {
+        remarks.push(format!("{} at {peer} with these very texts, and no marker there names them", rows(&there.alike)));
+    }
+    for (missing, site) in [(there, format!("at {peer}")), (here, "here".to_owned())] {
+        let another = missing.texts.iter().find(|text| !missing.alike.contains(text));
+        remarks.extend(
+            another.map(|text| format!("{} has another text {site}, or is there by a lost marker", text.origin)),
+        );
+    }
+    (!remarks.is_empty()).then(|| remarks.join("; "))
+}
+
+fn ranges_of<'a>(texts: impl IntoIterator<Item = &'a Text>) -> BTreeMap<SiteName, String> {
+    let mut origins = OriginSet::new();
+    texts.into_iter().for_each(|text| origins.insert(&text.origin));
+    ranges(origins)
 }
 
 fn ranges(set: OriginSet) -> BTreeMap<SiteName, String> {
@@ -329,13 +365,37 @@ fn report(outcome: &Outcome, site: &SiteName, with_texts: bool, screen: Screen) 
                          as it is, and `landbridge verify --acknowledge` says so; what are two entries comes to both with \
                          `repair --texts`.";
             let is_lacking = outcome.findings.iter().any(Shown::is_lacking);
+            let has_unmarked = |of: fn(&Shown) -> bool| outcome.findings.iter().any(of);
+            let mut recognise = String::new();
+            if has_unmarked(|shown| !shown.unmarked_here.is_empty()) {
+                recognise += &recognise_here(peer);
+            }
+            if has_unmarked(|shown| !shown.unmarked_there.is_empty()) {
+                recognise += &recognise_there(peer, site);
+            }
             let has_texts = outcome.findings.iter().any(|shown| !shown.other_text.is_empty());
             let repair = if is_lacking { &repair } else { "" };
-            let next = format!("Nothing was changed.{repair}{}{edits}", if has_texts { texts } else { "" });
+            let next = format!("Nothing was changed.{repair}{recognise}{}{edits}", if has_texts { texts } else { "" });
             let head = screen.paint(Tone::Strong, &head);
             format!("{head}\n{}\n{}", table(peer, &outcome.findings, screen), screen.prose(&next))
         }
     }
+}
+
+/// What to do about rows here that no marker names.
+pub fn recognise_here(peer: &SiteName) -> String {
+    format!(
+        " Rows here have the very texts of what is lacking, and no marker names them: where somebody deleted the markers, \
+         `landbridge repair --peer {peer} --recognise` writes them again; where people wrote the same, add --distinct."
+    )
+}
+
+/// The same of rows at the peer.
+pub fn recognise_there(peer: &SiteName, site: &SiteName) -> String {
+    format!(
+        " Rows at {peer} have the very texts of what it lacks, and no marker there names them: where somebody deleted the \
+         markers, its operator says `landbridge repair --peer {site} --recognise`; where people wrote the same, add --distinct here."
+    )
 }
 
 /// The findings as a table.

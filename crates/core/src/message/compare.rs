@@ -1,7 +1,7 @@
 //! The messages of a comparison and of a repair (DESIGN §5, §7): what a site believes, its account of some problems, and
 //! what it says that it lost. None carries a text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +144,19 @@ pub struct Missing {
     /// one of them, or its number was given out again before a restore at both. Only a person can tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<Text>,
+    /// Of those that are missing, it has a row with this very text that no marker names, each for one: somebody deleted its
+    /// markers, or a person wrote the same. Only a person can tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alike: Vec<Text>,
+}
+
+/// What an operator says of entries that only a person can judge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Word {
+    /// What has another text at each site is two entries.
+    pub texts: bool,
+    /// What stands in a row with the very text that no marker names is missing all the same.
+    pub distinct: bool,
 }
 
 impl Missing {
@@ -157,10 +170,16 @@ impl Missing {
         self.origins.is_empty() && self.texts.is_empty()
     }
 
-    /// What is to be done something about: where an operator says so, what differs counts as missing.
-    pub fn to_repair(&self, differing: bool) -> Missing {
-        let mut missing = Missing { differing: vec![], ..self.clone() };
-        if differing {
+    /// What is to be done something about, by the operator's word.
+    pub fn to_repair(&self, word: Word) -> Missing {
+        let mut missing = Missing { differing: vec![], alike: vec![], ..self.clone() };
+        if !word.distinct {
+            let (mut origins, alike) = (OriginSet::new(), self.alike.iter().collect::<HashSet<_>>());
+            self.alike.iter().for_each(|text| origins.insert(&text.origin));
+            missing.origins.subtract(&origins);
+            missing.texts.retain(|text| !alike.contains(text));
+        }
+        if word.texts {
             missing.texts.extend_from_slice(&self.differing);
         }
         missing

@@ -102,6 +102,12 @@ async fn answer(
         let (account, lacks) = (view.account(&digests), view.lacks(theirs, &digests));
         let (problem, missing) = (side.ledger.problem(), &lacks);
         bridge.observer.event(&Event::LostHere { peer: from, problem, missing });
+        let mut unknown_there = account.exchanged.clone();
+        unknown_there.subtract(&theirs.exchanged);
+        if unknown_there.is_empty() {
+            // What it may have lost it has again.
+            bridge.observer.event(&Event::Diverged { peer: from, problem, missing: &unknown_there });
+        }
         Some(Answered { account, lacks })
     });
     Ok(answers.collect())
