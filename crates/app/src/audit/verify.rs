@@ -314,6 +314,9 @@ impl<'k> Verifier<'k> {
                 many => format!("{many} lines from number {} on are missing before it", before.seq + 1),
             };
             (How::Missing, why, Search::Later(before))
+        } else if self.line == 1 && matches!(read.line.what, What::Begin { .. }) {
+            let why = format!("the files were not given oldest first: this one begins with number {}", read.head.seq);
+            (How::Reordered, why, Search::Next(before))
         } else {
             let why = format!("it is number {}, which stands further up", read.head.seq);
             (How::Inserted, why, Search::Next(before))

@@ -95,7 +95,7 @@ pub(super) async fn must_be_here(site: &Site, problems: &[ProblemId]) -> Result<
 fn no_rows(bridge: &Bridge, problem: &ProblemId) -> Failure {
     Failure::usage(
         format!("problem {problem} has no rows in the history of site {}", bridge.site()),
-        "give the problem's id as it stands in the mapped problem column",
+        "give the problem's id as it stands in the mapped problem column; one that only the peer has is asked for there",
     )
 }
 

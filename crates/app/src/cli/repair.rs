@@ -64,7 +64,7 @@ const LOOK: Duration = Duration::from_millis(300);
 Exit status:
   0  both agree
   1  not done, because nobody agreed, or something is still on its way
-  2  there is no such problem or peer
+  2  there is no such problem or peer, or nobody to ask (no terminal, and no --yes)
   3  wrong configuration, or another repair runs
   4  the database failed
   5  the peer did not answer as it should

@@ -98,6 +98,9 @@ pub async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> 
             Failure::new(Exit::Configuration, what, "give this user the right to write it, or delete it")
         })?;
     }
+    if args.acknowledge {
+        status.differs.first.iter_mut().for_each(|differs| differs.seen = true);
+    }
     if args.json {
         say(&json(&status)?)?;
     } else {
@@ -156,7 +159,13 @@ fn tables(status: &Status, screen: Screen, now: u64) -> String {
             parts.push(screen.paint(Tone::Bad, &format!("{name} {error}")));
         }
         let (refuses, lost) = (format!("{name} refuses"), format!("{name} no longer holds (diverged)"));
-        let next = "Tried again after growing pauses, except what is not allowed; at once with `landbridge retry`.";
+        let next = match peer.refused.first.iter().any(|refused| refused.reason == "echo") {
+            true => &format!(
+                "*echo*: it gave that very text here, and the marker that said so is gone. Say `landbridge verify`, then, where \
+                 somebody deleted markers, `landbridge repair --peer {name} --recognise`."
+            ),
+            false => "Tried again after growing pauses, except what is not allowed; at once with `landbridge retry`.",
+        };
         let row = |r: &RefusedThere| {
             vec![text(&r.problem), text(r.row), text(&r.origin), Cell::new(&r.reason, Tone::Bad), text(r.tries)]
         };

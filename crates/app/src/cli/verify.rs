@@ -64,8 +64,8 @@ pub struct VerifyArgs {
     without_texts: bool,
     /// Say that every other text that is found was edited, and may stay as it is
     ///
-    /// `verify` and `repair` name it no more, unless one of the two texts changes again. `repair --texts` does. Kept in the cache
-    /// beside the configuration. What is lacking stays lacking.
+    /// `verify` and `repair` name it no more, at this site, unless one of the two texts changes again. `repair --texts` does.
+    /// Kept in the cache beside the configuration. What is lacking stays lacking.
     #[arg(long, conflicts_with = "without_texts")]
     acknowledge: bool,
     /// Print JSON instead of a table

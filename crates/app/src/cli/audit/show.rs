@@ -1,5 +1,6 @@
 //! `landbridge audit show`: what left, as a person reads it, page by page.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -25,6 +26,7 @@ const PAGE_ENTRIES: usize = 200;
 #[command(after_long_help = "\
 Exit status:
   0  shown
+  2  there is no such peer, and nothing left for one
   3  wrong configuration, or a file cannot be read
   6  something in the files is no line of the record, and was passed over
 
@@ -54,6 +56,7 @@ pub fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
     let config = if args.files.is_empty() { Some(config::load(&context.config)?) } else { None };
     let (mut page, mut shown, mut unread) = (Table::new(HEAD), 0_u64, 0_u64);
     let mut on_page = 0;
+    let (mut asked_for, mut first) = (BTreeSet::new(), None);
     for file in files(&args.files, config.as_ref())? {
         for line in lines(&file)? {
             let line = line?;
@@ -65,15 +68,24 @@ pub fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
                 unread += u64::from(!chain::is_torn(&line.bytes));
                 continue;
             };
+            let begins = *first.get_or_insert(read.head.seq);
+            // A line that repeats others says by their numbers which; what stood in a file that was not given is not known.
+            let of_problem = |again: &Again| {
+                let (from, to) = (again.from.min(again.to), again.to);
+                args.problem.is_none() || from < begins || asked_for.range(from..=to).next().is_some()
+            };
             let of_peer = |peer: &SiteName| args.peer.as_ref().is_none_or(|wanted| wanted == peer);
             let rows: Vec<_> = match &read.line.what {
                 What::Leaving(leaving)
                     if of_peer(&leaving.peer) && args.problem.as_ref().is_none_or(|p| *p == leaving.problem) =>
                 {
                     shown += leaving.entries.len() as u64;
+                    if args.problem.is_some() {
+                        asked_for.insert(read.head.seq);
+                    }
                     leaving.entries.iter().map(|entry| row(&read.line, leaving, entry)).collect()
                 }
-                What::Again(again) if of_peer(&again.peer) => vec![once_more(&read.line, again)],
+                What::Again(again) if of_peer(&again.peer) && of_problem(again) => vec![once_more(&read.line, again)],
                 _ => continue,
             };
             if args.json {
@@ -101,7 +113,10 @@ pub fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
     if let (0, Some(peer), Some(config)) = (shown, &args.peer, &config)
         && config.peers.iter().all(|known| known.name != *peer)
     {
-        note(&format!("{peer} is no peer of {}", config.path.display()));
+        return Err(Failure::usage(format!("{peer} is no peer, and nothing left for it"), "name one of [[peer]]"));
+    }
+    if let (0, Some(problem)) = (shown, &args.problem) {
+        note(&format!("no line of the record names problem {problem}; is it written as in the database here?"));
     }
     if unread > 0 {
         note(&format!("{} no lines of a record; see `landbridge audit verify`", are(unread)));

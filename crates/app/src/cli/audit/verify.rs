@@ -192,7 +192,7 @@ fn words(report: &Report, keys: bool, heads: usize) -> String {
     }
     if report.repeated > 0 {
         text += &format!(
-            "{} that entries left once more, because the peer had not answered.\n",
+            "{} that entries left once more, because the peer had not confirmed them.\n",
             say_lines(report.repeated)
         );
     }
