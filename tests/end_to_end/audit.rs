@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::kit::ask::post;
 use crate::kit::bridge::Bridge;
-use crate::kit::command::{DONE, LEFT, PERSON};
+use crate::kit::command::{DONE, LEFT, PERSON, USAGE};
 use crate::kit::desk::{Desk, QUICK, is_marker};
 use crate::kit::folder::Folder;
 use crate::kit::host::{At, Host};
@@ -405,6 +405,11 @@ fn while_the_peer_is_away_the_record_grows_by_a_line_with_each_attempt_and_not_b
     assert_eq!((&verified["entries"], &verified["deliveries"]), (&500.into(), &1.into()), "{verified}");
     let shown = pair.one.run(&["audit", "show"]).ends(DONE).out;
     assert!(shown.contains("number 2 once more"), "{}", shown.lines().last().unwrap());
+    let of = |problem: &str| pair.one.run(&["audit", "show", "--problem", problem]).ends(DONE);
+    assert!(of("ABC").out.contains("number 2 once more"));
+    let nothing = of("XYZ");
+    assert!(!nothing.out.contains("once more") && nothing.err.contains("names problem XYZ"), "{}", nothing.err);
+    pair.one.run(&["audit", "show", "--peer", "Z"]).ends(USAGE);
     let _n = pair.start_n();
     pair.wait_until_in_step();
     assert_eq!(nothing_left_unrecorded(&pair), 500);
