@@ -72,8 +72,8 @@ fn without_texts_the_record_holds_none_and_with_texts_it_does() {
     let shown = pair.one.run(&["audit", "show", "--problem", "ABC"]).ends(DONE).out;
     assert!(shown.contains("1/1") && shown.contains("15 bytes") && !shown.contains("XYZ"), "{shown}");
     assert!(shown.contains("2 entries left"), "{shown}");
-    let nobody = pair.one.run(&["audit", "show", "--peer", "C"]).ends(DONE).out;
-    assert!(nobody.contains("0 entries left for C"), "{nobody}");
+    let nobody = pair.one.run(&["audit", "show", "--peer", "C"]).ends(USAGE);
+    assert!(nobody.out.contains("0 entries left for C") && nobody.err.contains("C is no peer"), "{}", nobody.err);
     let lines = pair.one.run(&["audit", "show", "--json"]).ends(DONE).out;
     assert_eq!(lines.lines().count(), 3);
 
