@@ -127,7 +127,7 @@ fn what_was_lost_here_and_given_back_by_another_peer_is_no_longer_shown() {
     };
     let lost = || pair.one.status()["peers"][0]["lost_here"].clone();
     // A copy of N/3 is here, and row 1 is this site's own: after a restore it may have got the number of what is lost.
-    learnt("insert into diverged values ('N', 'ABC', 1, '1/1; N/3,9', '[]')");
+    learnt("insert into diverged values ('N', 'ABC', 1, '1/1; N/3,9', '[]', '[]')");
     assert_eq!(lost()["first"][0]["entries"], "1/1; N/9");
     learnt("update diverged set missing = 'N/3'");
     assert_eq!(lost()["count"], 0);
