@@ -46,6 +46,13 @@ fn both_have(pair: &Pair, expected: &[&str]) {
     }
 }
 
+/// As a person does who cleans up internal notes.
+fn delete_markers(desk: &Desk, problem: &str) {
+    for row in desk.rows(problem).into_iter().filter(|row| is_marker(&row.text)) {
+        desk.delete(problem, row.work);
+    }
+}
+
 fn other<'a>(pair: &'a Pair, desk: &Desk) -> &'a Desk {
     if desk.site == "1" { &pair.n } else { &pair.one }
 }
@@ -316,9 +323,7 @@ fn a_site_whose_markers_were_deleted_doubles_nothing_and_recognises_its_rows() {
         pair.n.append("ABC", &["of N"]);
         pair.wait_until_in_step();
         // Somebody cleans up the internal notes at N.
-        for row in pair.n.rows("ABC").into_iter().filter(|row| is_marker(&row.text)) {
-            pair.n.delete("ABC", row.work);
-        }
+        delete_markers(&pair.n, "ABC");
         pair.n.append("ABC", &["news"]);
         wait_until("the news arrive", || texts(&pair.one).contains_key("ABC news"));
         let refused = || pair.n.status()["peers"][0]["refused"]["first"][0]["reason"].as_str().map(str::to_owned);
@@ -376,9 +381,7 @@ fn markers_that_are_deleted_after_a_repair_double_nothing_either() {
         both_have(&pair, &all);
 
         // Numbers of N stand for other entries by now, and one of its own entries is a copy.
-        for row in pair.n.rows("ABC").into_iter().filter(|row| is_marker(&row.text)) {
-            pair.n.delete("ABC", row.work);
-        }
+        delete_markers(&pair.n, "ABC");
         pair.n.append("ABC", &["a3"]);
         wait_until("the news arrive", || texts(&pair.one).contains_key("ABC a3"));
         pair.one.append("ABC", &["b4"]);
@@ -422,9 +425,7 @@ fn a_site_that_is_dialled_recognises_its_rows_too() {
         pair.wait_until_in_step();
         let desk = if cleaned == "1" { &pair.one } else { &pair.n };
         let other = other(&pair, desk);
-        for row in desk.rows("ABC").into_iter().filter(|row| is_marker(&row.text)) {
-            desk.delete("ABC", row.work);
-        }
+        delete_markers(desk, "ABC");
         desk.append("ABC", &["news"]);
         wait_until("the news arrive", || texts(other).contains_key("ABC news"));
         pair.n.run(&["verify"]).ends(PERSON);

@@ -32,7 +32,7 @@ use note::{Dropped, Note};
 use said::{Heard, Kind, Said};
 
 pub use bounds::Trouble;
-pub use learnt::{Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
+pub use learnt::{EditsSeen, Learnt, Lost, RefusedHere, RefusedThere, Reload, Violated, Withheld};
 pub use wishes::{Wish, Wishes};
 
 /// Notes that wait to be written; what comes on top is dropped, and that is noted later.

@@ -195,8 +195,7 @@ impl View<'_> {
 
     /// The rows that the peer may see and that no marker names.
     pub fn nameless(&self) -> impl Iterator<Item = WorkId> {
-        let is_nameless = |row: &&Row| row.open && !self.ledger.is_marker(row.work) && !self.ledger.is_named(row.work);
-        self.rows.iter().filter(is_nameless).map(|row| row.work)
+        self.rows.iter().filter(|row| row.open && self.ledger.is_nameless(row.work)).map(|row| row.work)
     }
 
     /// The rows that the peer is recorded to hold and says that it lost. Only what receipts cover or what it wrote itself

@@ -197,7 +197,7 @@ pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, ec
         wanted.extend(works().filter(|row| is_given(ledger, deliverer.from, *row)));
     }
     if deliverer.repair.recognises {
-        wanted.extend(works().filter(|row| is_nameless(ledger, *row)));
+        wanted.extend(works().filter(|row| ledger.is_nameless(*row)));
     }
     wanted
 }
@@ -207,11 +207,6 @@ pub fn more_lookups(ledger: &Ledger, rows: &[Row], deliverer: &Deliverer<'_>, ec
 fn is_given(ledger: &Ledger, from: &SiteName, row: WorkId) -> bool {
     let is_exchanged = ledger.exchanged_row(from, row) || ledger.lost_by(from, row);
     is_exchanged && (ledger.origin(row).site != *from || ledger.given_back(from, row))
-}
-
-/// Whether no marker names `row`.
-fn is_nameless(ledger: &Ledger, row: WorkId) -> bool {
-    !ledger.is_marker(row) && !ledger.is_named(row)
 }
 
 /// Refuses what is fresh and has the very text of something that this site gave the sender, where the sender's belief is not
@@ -250,7 +245,7 @@ pub fn recognise(
         return;
     }
     let mut nameless: BTreeMap<Digest, Vec<WorkId>> = BTreeMap::new();
-    let may_see = |row: WorkId| is_nameless(ledger, row) && here(rows, row).is_some_and(|row| row.open);
+    let may_see = |row: WorkId| ledger.is_nameless(row) && here(rows, row).is_some_and(|row| row.open);
     for (row, digest) in texts.iter().rev().filter(|(row, _)| may_see(**row)) {
         nameless.entry(*digest).or_default().push(*row);
     }

@@ -308,6 +308,11 @@ impl Ledger {
         self.copies.contains_key(&row) || sets.into_iter().any(|rows| rows.contains(row))
     }
 
+    /// Whether `row` is an entry that no marker names: nobody is known to hold it.
+    pub fn is_nameless(&self, row: WorkId) -> bool {
+        !self.is_marker(row) && !self.is_named(row)
+    }
+
     /// Whether `peer` lost the entry in `row` and has not got it again.
     pub fn lost_by(&self, peer: &SiteName, row: WorkId) -> bool {
         contains(&self.lost, peer, row)

@@ -186,9 +186,12 @@ impl<'a> Case<'a> {
         if appended > 0 {
             bridge.observer.event(&Event::Received { peer: from, problem: &self.problem, entries: appended });
         }
-        if self.paired && !self.met(from) {
+        if !self.paired {
+            return receipt;
+        }
+        if !self.met(from) {
             receipt.knows = Some(judge::knows(&self.ledger, &self.read.rows, from, policy.relay));
-        } else if self.paired {
+        } else {
             // It holds what this site thinks it does: what it may have lost is there again.
             let (problem, missing) = (&self.problem, &Default::default());
             bridge.observer.event(&Event::Diverged { peer: from, problem, missing });

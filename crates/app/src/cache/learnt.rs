@@ -14,6 +14,9 @@ use super::bounds::Trouble;
 use super::file::{BUSY, VERSION};
 use crate::audit::chain::Head;
 
+/// Of each peer, problem and entry, the texts that the two sites had when an operator said that it was edited.
+pub type EditsSeen = BTreeMap<(SiteName, ProblemId, Origin), BTreeSet<Digest>>;
+
 /// What is in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Learnt {
@@ -33,7 +36,7 @@ pub struct Learnt {
     pub differs_seen: BTreeMap<(ProblemId, Origin), Vec<i64>>,
     /// Entries of which an operator has said that they were edited at one site, by the peer that has another text: the texts
     /// that the two had then.
-    pub edits_seen: BTreeMap<(SiteName, ProblemId, Origin), BTreeSet<Digest>>,
+    pub edits_seen: EditsSeen,
     /// Why what was to leave could last not be recorded, unless it could since.
     pub unrecorded: Option<String>,
     /// What was done against the protocol or the limits.

@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::Context;
 use super::adopt::agreed;
 use super::history::must_be_here;
-use super::verify::{Shown, failed, findings, leave_out_edits, recognise_here, recognise_there, table};
-use crate::cache::{Lost, Wish};
+use super::verify::{Shown, failed, findings, leave_out_edits, recognise_here, recognise_there, table, unmarked};
+use crate::cache::{EditsSeen, Lost, Wish};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::exit::{Exit, Failure};
 use crate::lock;
@@ -139,7 +139,7 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
     let dialled = Patient(dialled);
     let mut found = findings(&site, name, &dialled, &args.problems, true).await?;
     if !args.texts {
-        leave_out_edits(&site, name, &mut found);
+        leave_out_edits(&site.cache.learnt().edits_seen, name, &mut found);
     }
     let shown: Vec<_> = found.iter().map(|finding| Shown::of(name, finding)).collect();
     if !args.json {
@@ -181,7 +181,7 @@ pub async fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> 
         say(&screen.prose(&sentence(name, &summary)))?;
         if !summary.left.is_empty() {
             say(&table(name, &summary.left, screen))?;
-            say(&screen.prose(&unmarked(name, site.name(), &summary.left)))?;
+            say(&screen.prose(unmarked(name, site.name(), &summary.left).trim_start()))?;
         }
     }
     Ok(match &summary.left[..] {
@@ -203,23 +203,11 @@ fn nothing_to_do(peer: &SiteName, site: &SiteName, shown: &[Shown]) -> String {
     let mut text = unmarked(peer, site, shown);
     if shown.iter().any(|shown| !shown.other_text.is_empty()) {
         text += &format!(
-            "Nothing is lacking here or at {peer}. What has another text may have been edited (then `landbridge verify \
+            " Nothing is lacking here or at {peer}. What has another text may have been edited (then `landbridge verify \
              --acknowledge` says so); if these are two entries under one number, `repair --texts` brings both to both."
         );
     }
-    format!("Nothing was done. {text}")
-}
-
-/// What to do about rows that no marker names.
-fn unmarked(peer: &SiteName, site: &SiteName, shown: &[Shown]) -> String {
-    let mut text = String::new();
-    if shown.iter().any(|shown| !shown.unmarked_here.is_empty()) {
-        text += recognise_here(peer).trim_start();
-    }
-    if shown.iter().any(|shown| !shown.unmarked_there.is_empty()) {
-        text += &recognise_there(peer, site);
-    }
-    text.trim_start().to_owned()
+    format!("Nothing was done.{text}")
 }
 
 fn is_agreed(args: &RepairArgs) -> Result<bool, Failure> {
@@ -261,7 +249,6 @@ async fn accept(site: &Site, name: &SiteName, peer: &dyn Compares, found: &[Find
 
 /// What `--dry-run` leaves undone.
 fn would_be_done(args: &RepairArgs, found: &[Finding], linked: bool) -> Summary {
-    let entries = |losses: &[Loss]| losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add);
     let there: Vec<_> = match args.accept {
         true => found.iter().map(|finding| (finding.problem.clone(), all_lost_there(finding, linked))).collect(),
         false => lost_there(found, args.word()),
@@ -299,6 +286,11 @@ fn all_lost_there(finding: &Finding, linked: bool) -> Missing {
         Found::Unseen { exchanged } if !linked => Missing { origins: exchanged.clone(), ..Missing::default() },
         Found::Unseen { .. } | Found::LinkLost { .. } => Missing::default(),
     }
+}
+
+/// Entries of these losses.
+fn entries(losses: &[Loss]) -> u64 {
+    losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add)
 }
 
 /// What a peer says has no bound.
@@ -357,13 +349,12 @@ async fn wait_until_all_came(
 ) -> Result<(Vec<Shown>, u64), Failure> {
     let bar = render::progress("problems repaired", Some(problems.len() as u64));
     let mut progress = Progress::new(args.wait);
+    let edits = if args.texts { EditsSeen::new() } else { site.cache.learnt().edits_seen };
     let (left, coming) = loop {
         // What is recorded as lost is in no account, so that both agree before anything has come.
         let coming = on_their_way(&site.bridge, name, here, there).await?;
         let mut left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
-        if !args.texts {
-            leave_out_edits(site, name, &mut left);
-        }
+        leave_out_edits(&edits, name, &mut left);
         bar.set_position(problems.len().saturating_sub(left.len()) as u64);
         // What the peer says ends the wait, and never prolongs it.
         let is_over = progress.is_over(coming);
@@ -404,7 +395,7 @@ async fn still_differing(
     problems: &[ProblemId],
 ) -> Result<Vec<Shown>, Failure> {
     let mut left = compare(&site.bridge, name, peer, problems).await.map_err(|failure| failed(name, failure))?;
-    leave_out_edits(site, name, &mut left);
+    leave_out_edits(&site.cache.learnt().edits_seen, name, &mut left);
     // What is gone there for good is no longer counted here, and that is all there is to it.
     let is_open = |finding: &&Finding| !matches!(&finding.found, Found::Unseen { exchanged } if exchanged.is_empty());
     Ok(left.iter().filter(is_open).map(|finding| Shown::of(name, finding)).collect())
@@ -441,10 +432,8 @@ async fn from_afar(args: &RepairArgs, site: &Site, screen: Screen) -> Result<Exi
     if !alike.is_empty() && !args.recognise && !args.distinct {
         advice += &recognise_here(name);
     }
-    let sum = |losses: &[Loss]| {
-        let entries = losses.iter().map(|(_, missing)| missing.all().len()).fold(0, u64::saturating_add);
-        format!("{} of {}", count(entries, "entry"), count(losses.len() as u64, "problem"))
-    };
+    let sum =
+        |losses: &[Loss]| format!("{} of {}", count(entries(losses), "entry"), count(losses.len() as u64, "problem"));
     let text = format!(
         "{name} dials this site, so it is compared from there. By what was last compared it lacks {}, and this site lacks {}.",
         sum(&there),
@@ -544,26 +533,26 @@ fn sentence(name: &SiteName, summary: &Summary) -> String {
         ),
     };
     let done = if summary.accepted {
-        format!("Recorded as meant: {again} that {name} lost, and {back} that this site lost.")
+        format!("Recorded as meant: {again} that {name} lost, and {back} that this site lost. ")
     } else {
         match (summary.rows_again, summary.rows_back) {
             (0, 0) if summary.recognised > 0 => String::new(),
-            (_, 0) => format!("{again} recorded as lost at {name}, to be sent again."),
-            (0, _) => format!("{name} sends {back} again."),
-            _ => format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again."),
+            (_, 0) => format!("{again} recorded as lost at {name}, to be sent again. "),
+            (0, _) => format!("{name} sends {back} again. "),
+            _ => format!("{again} recorded as lost at {name}, to be sent again; {name} sends {back} again. "),
         }
     };
     let open = match (summary.left.len() as u64, summary.on_their_way) {
-        (0, 0) => return format!("{recognised}{done} Both agree now.").replace("  ", " "),
+        (0, 0) => return format!("{recognised}{done}Both agree now."),
         (0, coming) => format!("{} still to come", count(coming, "entry")),
         (left, 0) => differ(left),
         (left, coming) => format!("{}, {} still to come", differ(left), count(coming, "entry")),
     };
     if summary.accepted {
-        return format!("{done} Not in step yet: {open}.");
+        return format!("{done}Not in step yet: {open}.");
     }
     format!(
-        "{recognised}{done} Not in step yet: {open}. `landbridge status` shows at each site what it refuses and why; what a site wrote \
+        "{recognised}{done}Not in step yet: {open}. `landbridge status` shows at each site what it refuses and why; what a site wrote \
          itself it takes back only while its operator runs `landbridge repair --peer` the other there."
     )
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::history::must_be_here;
+use crate::cache::EditsSeen;
 use crate::exit::{Exit, Failure};
 use crate::lock;
 use crate::patience::Patient;
@@ -222,7 +223,8 @@ pub async fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> 
                             if args.acknowledge {
                                 acknowledge(&site, &peer.name, &args.problems, &found)?;
                             }
-                            outcome.edits_seen = leave_out_edits(&site, &peer.name, &mut found);
+                            let seen = site.cache.learnt().edits_seen;
+                            outcome.edits_seen = leave_out_edits(&seen, &peer.name, &mut found);
                             outcome.state = if found.is_empty() { State::Agrees } else { State::Differs };
                             outcome.findings = found.iter().map(|finding| Shown::of(&peer.name, finding)).collect();
                         }
@@ -306,11 +308,8 @@ fn acknowledge(site: &Site, peer: &SiteName, only: &[ProblemId], found: &[Findin
 }
 
 /// Leaves out what an operator has said was edited, as long as both texts are those of then. How many entries that were.
-pub fn leave_out_edits(site: &Site, peer: &SiteName, found: &mut Vec<Finding>) -> u64 {
-    let (seen, mut left_out) = (site.cache.learnt().edits_seen, 0);
-    if seen.is_empty() {
-        return 0;
-    }
+pub fn leave_out_edits(seen: &EditsSeen, peer: &SiteName, found: &mut Vec<Finding>) -> u64 {
+    let mut left_out = 0;
     for finding in found.iter_mut() {
         let is_seen = |(origin, both): &(&Origin, BTreeSet<Digest>)| {
             seen.get(&(peer.clone(), finding.problem.clone(), (*origin).clone())) == Some(both)
@@ -365,21 +364,29 @@ fn report(outcome: &Outcome, site: &SiteName, with_texts: bool, screen: Screen) 
                          as it is, and `landbridge verify --acknowledge` says so; what are two entries comes to both with \
                          `repair --texts`.";
             let is_lacking = outcome.findings.iter().any(Shown::is_lacking);
-            let has_unmarked = |of: fn(&Shown) -> bool| outcome.findings.iter().any(of);
-            let mut recognise = String::new();
-            if has_unmarked(|shown| !shown.unmarked_here.is_empty()) {
-                recognise += &recognise_here(peer);
-            }
-            if has_unmarked(|shown| !shown.unmarked_there.is_empty()) {
-                recognise += &recognise_there(peer, site);
-            }
             let has_texts = outcome.findings.iter().any(|shown| !shown.other_text.is_empty());
             let repair = if is_lacking { &repair } else { "" };
-            let next = format!("Nothing was changed.{repair}{recognise}{}{edits}", if has_texts { texts } else { "" });
+            let next = format!(
+                "Nothing was changed.{repair}{}{}{edits}",
+                unmarked(peer, site, &outcome.findings),
+                if has_texts { texts } else { "" }
+            );
             let head = screen.paint(Tone::Strong, &head);
             format!("{head}\n{}\n{}", table(peer, &outcome.findings, screen), screen.prose(&next))
         }
     }
+}
+
+/// What to do about rows that no marker names, here or at the peer; begins with a space where there is something to do.
+pub fn unmarked(peer: &SiteName, site: &SiteName, shown: &[Shown]) -> String {
+    let mut text = String::new();
+    if shown.iter().any(|shown| !shown.unmarked_here.is_empty()) {
+        text += &recognise_here(peer);
+    }
+    if shown.iter().any(|shown| !shown.unmarked_there.is_empty()) {
+        text += &recognise_there(peer, site);
+    }
+    text
 }
 
 /// What to do about rows here that no marker names.
